@@ -1,0 +1,192 @@
+"""Which frame may come when, on a leg whose handshake is done: a table for each role.
+
+Both gateways keep the same two states, the opener's and the acceptor's, and move them by the frames of each. Pure:
+no sockets, no bodies, no clock. What a frame makes a gateway do is its leg's business.
+"""
+
+from enum import StrEnum, auto
+from typing import Final
+
+from pools.frames import SESSION_MODULUS, FrameType, Role
+from pools.net.errors import Fault, ProtocolError
+
+
+class State(StrEnum):
+    """How far one end of a leg has come with the session, by the frames that it sent.
+
+    Attributes:
+        IDLE: no session.
+        OPENING: the acceptor has an OPEN to answer.
+        OPEN: it may send payload.
+        ENDED: it sent FIN or REFUSED, and waits for the other end's FIN.
+        SPENT: it sent RESET. No more comes from it, and the leg is closed.
+    """
+
+    IDLE = auto()
+    OPENING = auto()
+    OPEN = auto()
+    ENDED = auto()
+    SPENT = auto()
+
+
+_Table = dict[State, dict[FrameType, State]]
+
+# What each end may send, and what it has come to by sending it. PING, PONG, PAD and GOAWAY belong to no session and
+# move no state; their rules are in `_check_apart`. An idle end's RESET is
+# older than that: it has crossed the FIN which ended the session here.
+_TABLES: Final[dict[Role, _Table]] = {
+    Role.OPENER: {
+        State.IDLE: {FrameType.OPEN: State.OPEN, FrameType.RESET: State.SPENT},
+        State.OPEN: {FrameType.DATA: State.OPEN, FrameType.FIN: State.ENDED, FrameType.RESET: State.SPENT},
+        State.ENDED: {FrameType.RESET: State.SPENT},
+    },
+    Role.ACCEPTOR: {
+        State.IDLE: {FrameType.RESET: State.SPENT},
+        State.OPENING: {
+            FrameType.OPENED: State.OPEN,
+            FrameType.REFUSED: State.ENDED,
+            FrameType.RESET: State.SPENT,
+        },
+        State.OPEN: {FrameType.DATA: State.OPEN, FrameType.FIN: State.ENDED, FrameType.RESET: State.SPENT},
+        State.ENDED: {FrameType.RESET: State.SPENT},
+    },
+}
+_APART: Final = frozenset({FrameType.PING, FrameType.PONG, FrameType.PAD, FrameType.GOAWAY})
+
+
+class LegState:
+    """Both ends of one leg, as far as the frames that this one has sent and received tell.
+
+    Args:
+        role: ours.
+        session: number of the leg's last session; 0 when there was none. A leg that changes hands while `is_reusable`
+            takes nothing else along.
+
+    Attributes:
+        session: number of the session, or between sessions of the last one. The first is 1; 0 follows 65535.
+        going_away: who said GOAWAY.
+    """
+
+    __slots__ = ("_states", "_unanswered", "going_away", "role", "session")
+
+    def __init__(self, role: Role, *, session: int = 0) -> None:
+        self.role = role
+        self.session = session
+        self.going_away: frozenset[Role] = frozenset()
+        self._states = {Role.OPENER: State.IDLE, Role.ACCEPTOR: State.IDLE}
+        self._unanswered: frozenset[Role] = frozenset()  # whose PING
+
+    def __repr__(self) -> str:
+        away = " going away" if self.going_away else ""
+        return f"<LegState {self.role} session={self.session} ours={self.ours} theirs={self.theirs}{away}>"
+
+    @property
+    def ours(self) -> State:
+        """How far this end is."""
+        return self._states[self.role]
+
+    @property
+    def theirs(self) -> State:
+        """How far the other end is."""
+        return self._states[self.role.other]
+
+    @property
+    def next_session(self) -> int:
+        """The number that the next OPEN must carry."""
+        return (self.session + 1) % SESSION_MODULUS
+
+    @property
+    def in_session(self) -> bool:
+        """Whether an end of the stream here would cut a session off."""
+        return not self.is_spent and any(state is not State.IDLE for state in self._states.values())
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a session was reset on this leg: it can only be closed, and a session begun meanwhile must move."""
+        return State.SPENT in self._states.values()
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether both ends are idle, neither goes away, and no PING waits. The stream must hold nothing unread too."""
+        return not (self.in_session or self.is_spent or self.going_away or self._unanswered)
+
+    def sent(self, frame: FrameType, session: int) -> None:
+        """Note a frame that this end is about to send.
+
+        Raises:
+            ProtocolError: ours: it may not come now. Nothing has changed.
+        """
+        self._note(self.role, frame, session)
+
+    def received(self, frame: FrameType, session: int) -> None:
+        """Note a frame of the other end. What comes after our RESET was under way already, and is not judged.
+
+        Raises:
+            ProtocolError: theirs: it may not come now. Nothing has changed; close the leg.
+        """
+        if self.ours is not State.SPENT:
+            self._note(self.role.other, frame, session)
+
+    def _note(self, sender: Role, frame: FrameType, session: int) -> None:
+        if frame in _APART:
+            self._check_apart(sender, frame, session)
+            self._move_apart(sender, frame)
+            return
+        moved = _TABLES[sender].get(self._states[sender], {}).get(frame)
+        if moved is None:
+            raise self._wrong(sender, frame, f"while it is {self._states[sender]}")
+        self._check_session(sender, frame, session)
+        if frame is FrameType.OPEN:
+            self._check_open(sender)
+            self.session = session
+            self._states[Role.ACCEPTOR] = State.OPENING
+        self._states[sender] = moved
+        if moved is State.ENDED:
+            self._end_together()
+
+    def _check_session(self, sender: Role, frame: FrameType, session: int) -> None:
+        expected = self.next_session if frame is FrameType.OPEN else self.session
+        if frame is FrameType.RESET and sender is self.role and not self.in_session:
+            raise self._wrong(sender, frame, "between sessions")
+        if session == expected or (frame is FrameType.RESET and self._may_be_late(sender, session)):
+            return
+        raise self._wrong(sender, frame, f"of session {session}; expected {expected}")
+
+    def _may_be_late(self, sender: Role, session: int) -> bool:
+        """Tell whether the acceptor's RESET may have crossed the FIN that ended its session, and the next OPEN."""
+        return sender is not self.role and session == (self.session - 1) % SESSION_MODULUS
+
+    def _check_open(self, sender: Role) -> None:
+        """Judge an OPEN of an idle opener. At the acceptor, one may have crossed its GOAWAY: serve or refuse it."""
+        if self._states[Role.ACCEPTOR] is not State.IDLE:
+            raise self._wrong(sender, FrameType.OPEN, f"while the acceptor is {self._states[Role.ACCEPTOR]}")
+        if Role.OPENER in self.going_away or (self.going_away and self.role is Role.OPENER):
+            raise self._wrong(sender, FrameType.OPEN, "after GOAWAY")
+
+    def _check_apart(self, sender: Role, frame: FrameType, session: int) -> None:
+        if session:
+            raise self._wrong(sender, frame, f"of session {session}; expected 0")
+        if self._states[sender] is State.SPENT:
+            raise self._wrong(sender, frame, "after RESET")
+        if frame is FrameType.PING and sender in self._unanswered:
+            raise self._wrong(sender, frame, "while the last one has no answer")
+        if frame is FrameType.PONG and sender.other not in self._unanswered:
+            raise self._wrong(sender, frame, "without a PING")
+        if frame is FrameType.GOAWAY and sender in self.going_away:
+            raise self._wrong(sender, frame, "twice")
+
+    def _move_apart(self, sender: Role, frame: FrameType) -> None:
+        if frame is FrameType.PING:
+            self._unanswered |= {sender}
+        elif frame is FrameType.PONG:
+            self._unanswered -= {sender.other}
+        elif frame is FrameType.GOAWAY:
+            self.going_away |= {sender}
+
+    def _end_together(self) -> None:
+        if all(state is State.ENDED for state in self._states.values()):
+            self._states = dict.fromkeys(self._states, State.IDLE)
+
+    def _wrong(self, sender: Role, frame: FrameType, why: str) -> ProtocolError:
+        fault = Fault.OURS if sender is self.role else Fault.THEIRS
+        return ProtocolError(f"the {sender} may not send {frame.name} {why}", fault=fault)

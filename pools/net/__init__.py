@@ -1,0 +1,1 @@
+"""The ground floor: the only package that talks to the kernel."""

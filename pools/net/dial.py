@@ -1,0 +1,78 @@
+"""Opening one outbound TCP connection without blocking. Which address, how often, how long: the caller chooses."""
+
+import errno
+import socket
+from typing import Final
+
+from pools.net import sockopts
+from pools.net.readiness import Readiness
+from pools.net.resolver import Address
+from pools.net.sockopts import Socket
+from pools.net.stream import Stream, StreamFailed
+
+_KIND: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+def dial(address: Address, *, readiness: Readiness, congestion: str) -> Stream:
+    """Connect to `address`, parking this greenlet until the handshake is over.
+
+    Args:
+        address: where to.
+        readiness: where the stream is registered.
+        congestion: congestion control; empty leaves the system's.
+
+    Returns:
+        A connected stream with TCP_NODELAY and SO_LINGER{1,0} set, the caller's.
+
+    Raises:
+        StreamFailed: refused, unreachable, timed out in the kernel, or no descriptor or port left. Nothing stays open.
+        StreamClosed: we closed it meanwhile.
+    """
+    stream = begin(address, readiness=readiness, congestion=congestion)
+    try:
+        stream.wait_writable()
+        finish(stream)
+    except BaseException:  # a timeout thrown into this greenlet, too, must leave no socket behind
+        stream.close()
+        raise
+    return stream
+
+
+def finish(stream: Stream) -> None:
+    """Raise StreamFailed with what connect(2) failed with; for a stream that was said to be writable.
+
+    An end that came after something was said is left for whoever reads on: SO_ERROR would not tell a refusal from the
+    reset of a destination that took the connection, spoke and left.
+    """
+    if not stream.ending:
+        return
+    try:
+        stream.socket.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:  # connected, and nothing came yet
+        return
+    except OSError as error:
+        raise StreamFailed(error) from error
+
+
+def begin(address: Address, *, readiness: Readiness, congestion: str) -> Stream:
+    """Start to connect and give the stream, whose `on_writable` tells when to `finish`. Arguments and errors as above.
+
+    For whoever can go on in the hub and needs no greenlet to wait in.
+    """
+    try:
+        sock = Socket(address.family, _KIND, socket.IPPROTO_TCP)
+    except OSError as error:  # EMFILE, ENFILE, ENOBUFS
+        raise StreamFailed(error) from error
+    try:
+        sockopts.no_delay(sock)
+        sockopts.linger_reset(sock)
+        if congestion:
+            sockopts.congestion(sock, congestion)
+        number = sock.connect_ex(address.sockaddr)
+    except sockopts.OptionError as error:
+        sock.close()
+        raise StreamFailed(OSError(error.errno, str(error))) from error
+    if number not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise StreamFailed(OSError(number, errno.errorcode.get(number, "")))
+    return readiness.open(sock)

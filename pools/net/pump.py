@@ -1,0 +1,224 @@
+"""Moves bytes one way between two streams, with back-pressure.
+
+A pump costs no greenlet while its source is quiet. A small message moves right in the hub; what does not finish at
+once (a full send buffer, a long transfer) takes a greenlet from the pool, which it gives back when the source has
+nothing more. What an end or a failure means for the session is its owner's to say.
+"""
+
+import errno
+import os
+from typing import Final, Protocol
+
+from pools.net.greenlet_pool import GreenletPool
+from pools.net.pipes import CAPACITY_BYTES, Pipe, PipeCache
+from pools.net.readiness import Readiness
+from pools.net.stream import Stream, StreamClosed, StreamFailed
+
+COPY_BYTES: Final = 64 * 1024
+LARGE_BYTES: Final = 16 * 1024
+"""A read of this size makes a pump splice what follows; a burst that ends below it makes the pump copy again."""
+_TURN_BYTES: Final = 2 * 1024 * 1024  # moved before other sockets have their turn
+_SPLICE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+class PumpOwner(Protocol):
+    """Who a pump reports to. Calls come from the hub or from the pump's greenlet; they must not block."""
+
+    def source_ended(self, pump: "Pump") -> None:
+        """Hear that the source said end of stream, all that came before it having been written to the sink."""
+
+    def leg_failed(self, pump: "Pump", leg: Stream, number: int) -> None:
+        """Hear that `leg`, the pump's source or sink, failed with errno `number`; the pump moves nothing any more."""
+
+
+class PumpRoom:
+    """What all pumps of a process share. Make it in the process that uses it, after the fork.
+
+    Args:
+        splice: whether long transfers go by splice(2) rather than through `buffer`.
+
+    Attributes:
+        buffer: where bytes lie between a read and the write that follows it, with nothing in between.
+        copied_bytes: moved through the buffer, all pumps together.
+        spliced_bytes: moved by splice.
+    """
+
+    __slots__ = ("buffer", "copied_bytes", "greenlets", "pipes", "readiness", "splice", "spliced_bytes", "view")
+
+    def __init__(self, *, readiness: Readiness, greenlets: GreenletPool, pipes: PipeCache, splice: bool) -> None:
+        self.readiness = readiness
+        self.greenlets = greenlets
+        self.pipes = pipes
+        self.splice = splice
+        self.buffer = bytearray(COPY_BYTES)
+        self.view = memoryview(self.buffer)
+        self.copied_bytes = 0
+        self.spliced_bytes = 0
+
+
+class Pump:
+    """One direction of a session. Owns neither stream.
+
+    Attributes:
+        source: read here.
+        sink: written there.
+        moved_bytes: read from the source so far, spliced ones included.
+        ended: the source has ended, or either leg failed; nothing will move any more.
+    """
+
+    __slots__ = ("_busy", "_large", "_owner", "_room", "_unsent", "ended", "moved_bytes", "sink", "source")
+
+    def __init__(self, source: Stream, sink: Stream, *, owner: PumpOwner, room: PumpRoom) -> None:
+        self.source = source
+        self.sink = sink
+        self.moved_bytes = 0
+        self.ended = False
+        self._owner = owner
+        self._room = room
+        self._busy = False
+        self._large = False
+        self._unsent = b""
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "at work" if self._busy else "quiet"
+        return f"<Pump {self.source.fd}>{self.sink.fd} {state} moved_bytes={self.moved_bytes}>"
+
+    def wake(self) -> None:
+        """Move what the source has; for the hub, at each edge of input."""
+        if not self._busy and not self.ended and (self._large or self._copy()):
+            self._busy = True
+            self._room.greenlets.run(self._work)
+
+    def _copy(self) -> bool:  # noqa: C901, PLR0911, PLR0912  # once a message: kept in one piece
+        """Copy until the source is empty.
+
+        Returns:
+            Whether a greenlet must go on: the sink is full, or there is so much that others must have their turn.
+        """
+        source, room = self.source, self._room
+        while True:
+            try:
+                count = source.socket.recv_into(room.buffer)
+            except BlockingIOError:
+                source.readable = False
+                return False
+            except OSError as error:
+                return self._fail(source, error.errno)
+            if not count:
+                return self._end()
+            self.moved_bytes += count
+            room.copied_bytes += count
+            try:
+                sent = self.sink.socket.send(room.view[:count])
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                return self._fail(self.sink, error.errno)
+            if sent < count:
+                self._unsent = bytes(room.view[sent:count])
+                self._large = room.splice and count >= LARGE_BYTES
+                return True
+            if count >= LARGE_BYTES:
+                self._large = room.splice
+                return True
+            if not source.unsure:  # a short read has emptied the source: spare the one that would only tell that
+                source.readable = False
+                return source.ending and self._end()
+
+    def _work(self) -> None:
+        """Move until the source is empty, waiting for the sink as often as it takes; in a greenlet."""
+        turn_ends = self.moved_bytes + _TURN_BYTES
+        try:
+            while not self.ended:
+                if self._unsent:
+                    self._flush()
+                elif not self.source.readable:
+                    break
+                elif self.moved_bytes >= turn_ends:
+                    turn_ends = self._take_turns()
+                elif self._large:
+                    self._splice(turn_ends)
+                else:
+                    self._copy()
+        except StreamClosed:  # whoever closed it has ended the session
+            self.ended = True
+        finally:
+            self._busy = False
+
+    def _take_turns(self) -> int:
+        self._room.readiness.take_turns()
+        if self.source.fd < 0:
+            raise StreamClosed
+        return self.moved_bytes + _TURN_BYTES
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, b""
+        try:
+            self.sink.send_all(unsent)
+        except StreamFailed as failure:
+            self._fail(self.sink, failure.errno)
+
+    def _splice(self, turn_ends: int) -> None:
+        """Splice until the source is empty or the turn is over, holding a pipe meanwhile."""
+        pipe = self._room.pipes.take()
+        if pipe is None:
+            self._large = False
+            self._copy()
+            return
+        burst_began = self.moved_bytes
+        empty = False
+        try:
+            while self.moved_bytes < turn_ends and (count := self._fill(pipe)):
+                self._drain(pipe, count)
+            empty = True
+        except OSError as error:
+            self._fail(self.sink, error.errno)
+        finally:
+            self._room.pipes.give(pipe, empty=empty)
+        self._large = self._large and self.moved_bytes - burst_began >= LARGE_BYTES
+
+    def _fill(self, pipe: Pipe) -> int:
+        """Give the bytes that went from the source into the empty pipe; 0 when there were none or it may have ended.
+
+        The pipe being empty, EAGAIN can only mean that the source is.
+        """
+        try:
+            count = os.splice(self.source.fd, pipe.write_fd, CAPACITY_BYTES, flags=_SPLICE)
+        except BlockingIOError:
+            if self.source.unsure:  # splice never passes the mark of urgent data; a read does
+                self._large = False
+            else:
+                self.source.readable = False
+            return 0
+        except OSError as error:
+            self._cannot_fill(error)
+            return 0
+        if not count:
+            self._large = False  # the end, or an urgent mark with the end behind it: a read will tell
+        self.moved_bytes += count
+        self._room.spliced_bytes += count
+        return count
+
+    def _cannot_fill(self, error: OSError) -> None:
+        if error.errno == errno.EINVAL:  # splice(2): this kind of socket cannot; it is copied from here on
+            self._large = self._room.splice = False
+        else:
+            self._fail(self.source, error.errno)
+
+    def _drain(self, pipe: Pipe, held: int) -> None:
+        """Empty the pipe into the sink; here EAGAIN can only mean that the sink is full."""
+        while held:
+            try:
+                held -= os.splice(pipe.read_fd, self.sink.fd, held, flags=_SPLICE)
+            except BlockingIOError:
+                self.sink.wait_writable()
+
+    def _end(self) -> bool:
+        self.ended = True
+        self._owner.source_ended(self)
+        return False
+
+    def _fail(self, leg: Stream, number: int | None) -> bool:
+        self.ended = True
+        self._owner.leg_failed(self, leg, number or errno.EIO)
+        return False

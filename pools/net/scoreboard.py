@@ -1,0 +1,241 @@
+"""Numbers that processes of one gateway show each other: a file of 64-bit words, mapped by all of them.
+
+Each child writes its own row and nobody else's, so no lock is needed: an aligned 8-byte store is atomic on every
+64-bit Linux. The file lies in the runtime directory, so that `gateway health` can read it when the supervisor hangs.
+
+A row outlives its process: its successor goes on counting where it stopped, which keeps totals monotonic.
+"""
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, Self
+
+from pools.net.errors import MidmileError
+
+_MAGIC: Final = 0x4D69_646D_696C_6502  # "Midmile", layout 2
+_HEADER_WORDS: Final = 8
+_WORD: Final = 8
+
+
+class Cell(IntEnum):
+    """Columns of a child's row. Gauges say what is, totals only grow; the supervisor clears gauges of the dead."""
+
+    # who
+    PID = 0
+    CORE = 1
+    STATE = 2
+    BOOTED_NS = 3
+    HEARTBEAT_NS = 4
+    # gauges
+    SESSIONS = 8
+    SESSIONS_LIMIT = 9
+    LOOP_LAG_US = 10
+    GREENLETS = 11
+    GREENLETS_IDLE = 12
+    PIPES = 13
+    ACCEPT_PAUSED = 14
+    SESSIONS_PER_SECOND = 15
+    CONNECTING = 16
+    # totals
+    SESSIONS_TOTAL = 24
+    FORWARD_BYTES = 25
+    BACKWARD_BYTES = 26
+    SPLICED_BYTES = 27
+    ACCEPT_ERRORS = 28
+    ACCEPT_PAUSES = 29
+    SOURCE_REFUSED = 30
+    BAD_REQUESTS = 31
+    AUTH_FAILED = 32
+    CONNECT_REFUSED = 33
+    CONNECT_TIMED_OUT = 34
+    CONNECT_UNREACHABLE = 35
+    CONNECT_FAILED = 36
+    RESOLVE_FAILED = 37
+    HANDSHAKE_TIMED_OUT = 38
+    IDLE_TIMED_OUT = 39
+    HALF_CLOSED_TIMED_OUT = 40
+    RESET_BY_INBOUND = 41
+    RESET_BY_OUTBOUND = 42
+    NULL_SESSIONS = 43
+    LOG_LINES_DROPPED = 44
+    INTERNAL_ERRORS = 45
+    RESTARTS = 46
+    RETRIES = 47
+    COPIED_BYTES = 48
+    LOOKUPS_FAILED = 49
+
+
+ROW_WORDS: Final = 64
+GAUGES: Final = range(Cell.SESSIONS, Cell.SESSIONS_TOTAL)
+
+
+class ListenCell(IntEnum):
+    """Columns that a worker keeps per listener, after its own row."""
+
+    SESSIONS = 0
+    SESSIONS_TOTAL = 1
+    FORWARD_BYTES = 2
+    BACKWARD_BYTES = 3
+    FAILED = 4
+
+
+LISTEN_WORDS: Final = 8
+
+
+class ChildState(IntEnum):
+    """What a child says of itself in Cell.STATE."""
+
+    ABSENT = 0
+    BOOTING = 1
+    READY = 2
+    DRAINING = 3
+
+
+class ScoreboardError(MidmileError):
+    """A scoreboard file that is missing, or not one of ours."""
+
+
+class Row:
+    """One child's words. Writing is for that child alone; anyone may read.
+
+    Attributes:
+        words: the row's part of the mapping, ROW_WORDS + LISTEN_WORDS × listeners long. A loop that counts with
+            every event may write here, `words[cell] += amount` being 40 % of the cost of `add` (CPython 3.11:
+            110 ns with the cell in a local name, 280 ns for `row.add(Cell.…)`).
+    """
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    def __getitem__(self, cell: Cell) -> int:
+        value: int = self.words[cell]
+        return value
+
+    def __setitem__(self, cell: Cell, value: int) -> None:
+        self.words[cell] = value
+
+    def add(self, cell: Cell, amount: int = 1) -> None:
+        """Add to a total. Only the row's owner may."""
+        self.words[cell] += amount
+
+    def listener(self, index: int, cell: ListenCell) -> int:
+        """Give the number kept for the listener at `index` in the configuration's order."""
+        value: int = self.words[ROW_WORDS + index * LISTEN_WORDS + cell]
+        return value
+
+    def set_listener(self, index: int, cell: ListenCell, value: int) -> None:
+        """Set the number kept for the listener at `index`. Only the row's owner may."""
+        self.words[ROW_WORDS + index * LISTEN_WORDS + cell] = value
+
+    def clear_gauges(self) -> None:
+        """Say that nobody lives here, keeping the totals. For the supervisor, after the owner died."""
+        for cell in (Cell.PID, Cell.STATE, *GAUGES):
+            self.words[cell] = 0
+        for start in range(ROW_WORDS, len(self.words), LISTEN_WORDS):
+            self.words[start + ListenCell.SESSIONS] = 0
+
+
+class Scoreboard:
+    """The mapped file. The supervisor creates it; children inherit the mapping over fork; others open the file.
+
+    Owns the mapping and every row of it; `close` ends them. The file itself belongs to the supervisor.
+    """
+
+    def __init__(self, mapping: mmap.mmap, rows: int, listeners: int) -> None:
+        self.rows = rows
+        self.listeners = listeners
+        self._mapping = mapping
+        self._words = memoryview(mapping).cast("B").cast("Q")
+        size = ROW_WORDS + LISTEN_WORDS * listeners
+        starts = range(_HEADER_WORDS, len(self._words), size)
+        self._rows = tuple(Row(self._words[start : start + size]) for start in starts)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        rows: int,
+        listeners: int,
+        supervisor_pid: int,
+        started_ns: int,
+        heartbeat_limit_ns: int = 0,
+    ) -> Self:
+        """Make a zeroed scoreboard at `path`, replacing what was there in one step.
+
+        Args:
+            path: in a directory that only the gateway's user may write.
+            rows: children, workers first and in slot order.
+            listeners: listeners that each row keeps numbers for.
+            supervisor_pid: who may be asked about it.
+            started_ns: monotonic clock.
+            heartbeat_limit_ns: how old a worker's heartbeat may grow; 0 for no limit.
+        """
+        words = _HEADER_WORDS + rows * (ROW_WORDS + LISTEN_WORDS * listeners)
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            os.ftruncate(descriptor, words * _WORD)
+            mapping = mmap.mmap(descriptor, words * _WORD)
+        finally:
+            os.close(descriptor)
+        header = (_MAGIC, rows, listeners, supervisor_pid, started_ns, heartbeat_limit_ns)
+        struct.pack_into("=6Q", mapping, 0, *header)
+        os.rename(draft, path)
+        return cls(mapping, rows, listeners)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Map an existing scoreboard for reading.
+
+        Raises:
+            ScoreboardError: no such file (the gateway is not running), or a file of another layout.
+        """
+        try:
+            with path.open("rb") as file:
+                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ScoreboardError(f"cannot read the scoreboard {path}: {error}") from error
+        magic, rows, listeners = struct.unpack_from("=3Q", mapping) if len(mapping) >= 24 else (0, 0, 0)
+        words = _HEADER_WORDS + rows * (ROW_WORDS + LISTEN_WORDS * listeners)
+        if magic != _MAGIC or len(mapping) != words * _WORD:
+            mapping.close()
+            raise ScoreboardError(f"{path} is not a scoreboard of this version")
+        return cls(mapping, rows, listeners)
+
+    @property
+    def supervisor_pid(self) -> int:
+        """Process id of the supervisor that made it."""
+        value: int = self._words[3]
+        return value
+
+    @property
+    def started_ns(self) -> int:
+        """When the supervisor made it, monotonic clock."""
+        value: int = self._words[4]
+        return value
+
+    @property
+    def heartbeat_limit_ns(self) -> int:
+        """How old a worker's heartbeat may grow before the supervisor replaces it; 0 for no limit."""
+        value: int = self._words[5]
+        return value
+
+    def row(self, index: int) -> Row:
+        """Give the row of child `index`, 0 to rows - 1: the same one each time, valid until `close`."""
+        if not 0 <= index < self.rows:
+            raise IndexError(f"row must be from 0 to {self.rows - 1}; found {index}")
+        return self._rows[index]
+
+    def close(self) -> None:
+        """Unmap. A row used afterwards raises ValueError instead of touching what is no longer there."""
+        for row in self._rows:
+            row.words.release()
+        self._words.release()
+        self._mapping.close()
