@@ -1,0 +1,1 @@
+"""One process per core: accepts its shard, dials, relays."""

@@ -1,0 +1,124 @@
+"""The way out: from a destination's name to a connected outbound leg. Who wants to go there is the session's affair."""
+
+import errno
+from collections.abc import Callable
+
+import gevent
+
+from pools.net import dial
+from pools.net.clock import monotonic_s
+from pools.net.endpoint import Endpoint
+from pools.net.errors import LegError, Phase, Side
+from pools.net.readiness import Readiness
+from pools.net.resolver import Address, ResolveError, Resolver, SocketAddress
+from pools.net.stream import Stream, StreamFailed
+from workers.settings import Outbound
+
+_ATTEMPT_MIN_S = 1.0
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+
+
+class Egress:
+    """Dials destinations for the sessions of one worker.
+
+    Args:
+        readiness: where outbound legs are registered.
+        resolver: who knows the addresses.
+        settings: how legs are made.
+        on_retry: called for each further address tried, for a counter.
+    """
+
+    __slots__ = ("_on_retry", "_readiness", "_resolver", "_settings")
+
+    def __init__(
+        self, *, readiness: Readiness, resolver: Resolver, settings: Outbound, on_retry: Callable[[], None]
+    ) -> None:
+        self._readiness = readiness
+        self._resolver = resolver
+        self._settings = settings
+        self._on_retry = on_retry
+
+    def resolve(self, destination: Endpoint) -> tuple[Address, ...]:
+        """Give the addresses of `destination`, best first, waiting for the resolver when they are not known yet.
+
+        Raises:
+            LegError: it has none.
+        """
+        try:
+            return self._resolver.addresses(destination.host, destination.port)
+        except ResolveError as error:
+            raise LegError(Side.OUTBOUND, Phase.RESOLVE, error.errno, str(destination)) from error
+
+    def only_address(self, destination: Endpoint) -> Address | None:
+        """Give the address of a destination that has one, known and fresh: there is nothing to wait for or choose."""
+        addresses = self._resolver.at_hand(destination.host, destination.port)
+        return addresses[0] if len(addresses) == 1 else None
+
+    def begin(self, destination: Endpoint, address: Address) -> Stream:
+        """Start to connect to `address`; its `on_writable` tells when to `finish`.
+
+        Raises:
+            LegError: it failed at once.
+        """
+        try:
+            return dial.begin(address, readiness=self._readiness, congestion=self._settings.congestion)
+        except StreamFailed as error:
+            raise _failed(error, destination) from error
+
+    def finish(self, destination: Endpoint, leg: Stream) -> None:
+        """Raise LegError if `leg` is not connected after all; closing it is the caller's."""
+        try:
+            dial.finish(leg)
+        except StreamFailed as error:
+            raise _failed(error, destination) from error
+
+    def connect(
+        self, destination: Endpoint, addresses: tuple[Address, ...], *, deadline_s: float
+    ) -> tuple[Stream, SocketAddress]:
+        """Connect to the first address that answers, trying them in order.
+
+        An address that is not the last gets its share of the time that is left, one second at least.
+
+        Args:
+            destination: for the error's text.
+            addresses: not empty.
+            deadline_s: monotonic clock; the caller ends the last attempt then by an exception thrown in here.
+
+        Returns:
+            The leg, which is the caller's, and the address it leads to.
+
+        Raises:
+            LegError: what the last address said.
+        """
+        for tries_left in range(len(addresses), 1, -1):
+            share_s = max(_ATTEMPT_MIN_S, (deadline_s - monotonic_s()) / tries_left)
+            try:
+                return self._attempt(destination, addresses[-tries_left], share_s)
+            except LegError as error:
+                if not error.retryable:
+                    raise
+                self._on_retry()
+        return self._dial(destination, addresses[-1])
+
+    def _attempt(self, destination: Endpoint, address: Address, share_s: float) -> tuple[Stream, SocketAddress]:
+        timeout = gevent.Timeout.start_new(share_s)
+        try:
+            return self._dial(destination, address)
+        except gevent.Timeout as fired:
+            if fired is not timeout:
+                raise
+            raise LegError(Side.OUTBOUND, Phase.CONNECT, errno.ETIMEDOUT, str(destination), retryable=True) from None
+        finally:
+            timeout.close()
+
+    def _dial(self, destination: Endpoint, address: Address) -> tuple[Stream, SocketAddress]:
+        try:
+            stream = dial.dial(address, readiness=self._readiness, congestion=self._settings.congestion)
+        except StreamFailed as error:
+            raise _failed(error, destination) from error
+        return stream, address.sockaddr
+
+
+def _failed(error: StreamFailed, destination: Endpoint) -> LegError:
+    retryable = error.errno not in _OURS
+    return LegError(Side.OUTBOUND, Phase.CONNECT, error.errno, str(destination), retryable=retryable)

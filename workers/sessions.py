@@ -1,0 +1,162 @@
+"""All live sessions of one worker: beginning and ending them, and what they share."""
+
+import errno
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pools.net.errors import Phase
+from pools.net.pump import PumpRoom
+from pools.net.resets import Resets
+from pools.net.resolver import SocketAddress
+from pools.net.scoreboard import Cell
+from pools.net.stream import Stream
+from workers.access_log import AccessLog, EndedBy
+from workers.egress import Egress
+from workers.relay import Relay
+from workers.session import Session
+from workers.session_record import record_of
+from workers.settings import WorkerSettings
+from workers.source_limit import SourceCounts
+from workers.tally import Tally
+from workers.watch import Watch
+
+_BY_ERRNO: Final = {
+    errno.ECONNREFUSED: Cell.CONNECT_REFUSED,
+    errno.ETIMEDOUT: Cell.CONNECT_TIMED_OUT,
+    errno.EHOSTUNREACH: Cell.CONNECT_UNREACHABLE,
+    errno.ENETUNREACH: Cell.CONNECT_UNREACHABLE,
+}
+_BROKEN: Final = {EndedBy.INBOUND: Cell.RESET_BY_INBOUND, EndedBy.OUTBOUND: Cell.RESET_BY_OUTBOUND}
+
+
+class Sessions:
+    """The sessions of one worker. Owns each from `begin` until the session calls `ended`.
+
+    Args:
+        slot: the worker's, for session ids.
+        sources: sessions per client address; None when they are not limited.
+        log: None when no line is wanted.
+
+    Attributes:
+        live: how many there are.
+        relayed: how many of them a relay carries; each session says so itself.
+        on_exhausted: called with the errno when a session ends because we have no descriptor left for it.
+        on_end: called after each session's end, for whoever waits for room.
+    """
+
+    def __init__(  # noqa: PLR0913  # what all sessions share comes together here
+        self,
+        settings: WorkerSettings,
+        *,
+        slot: int,
+        room: PumpRoom,
+        resets: Resets,
+        egress: Egress,
+        tally: Tally,
+        sources: SourceCounts | None,
+        log: AccessLog | None,
+    ) -> None:
+        self.listens = settings.listens
+        self.timeouts = settings.timeouts
+        self.room = room
+        self.resets = resets
+        self.egress = egress
+        self.watch = Watch(settings.timeouts, settings.keepalive, count=tally.count, count_bytes=self._count_bytes)
+        self.live = self.relayed = 0
+        self.on_exhausted: Callable[[int], None] = lambda _: None
+        self.on_end: Callable[[], None] = lambda: None
+        self._slot = slot
+        self._tally = tally
+        self._sources = sources
+        self._log = log
+        self._begun = 0
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self.watch)
+
+    def begin(self, inbound: Stream, *, client: SocketAddress, listen_index: int) -> None:
+        """Start a session on a leg just accepted, unless its source has as many as it may; in the hub."""
+        if self._sources is not None and not self._sources.admit(client[0]):
+            self._tally.count(Cell.SOURCE_REFUSED)
+            inbound.close()
+            return
+        self._begun += 1
+        self.live += 1
+        tally = self._tally.listens[listen_index]
+        tally.live += 1
+        tally.total += 1
+        session = Session(self, inbound, client=client, listen_index=listen_index, number=self._begun)
+        self.watch.add(session)
+        session.start()
+
+    @property
+    def setting_up(self) -> int:
+        """How many no relay carries yet."""
+        return self.live - self.relayed
+
+    def ended(self, session: Session, who: EndedBy, number: int) -> None:
+        """Count, log and forget a session whose legs are about to be closed; called by it, once."""
+        self.live -= 1
+        self.watch.discard(session)
+        if self._sources is not None:
+            self._sources.release(session.client[0])
+        self._count(session, who, number)
+        if self._log is not None:
+            self._dropped(self._log.add(record_of(session, who, number, slot=self._slot)))
+        if number in (errno.EMFILE, errno.ENFILE):
+            self.on_exhausted(number)
+        self.on_end()
+
+    def kill_all(self) -> None:
+        """Reset what is left, by the operator's word; in the hub."""
+        for session in list(self.watch):
+            session.kill(EndedBy.KILLED)
+
+    def flush_log(self) -> None:
+        """Write log lines out, as far as their reader takes them."""
+        if self._log is not None:
+            self._dropped(self._log.flush())
+
+    def _count(self, session: Session, who: EndedBy, number: int) -> None:
+        tally = self._tally.listens[session.listen_index]
+        tally.live -= 1
+        if session.relay is not None:
+            self.relayed -= 1
+            self._count_bytes(session, session.relay)
+        else:
+            tally.failed += 1
+        if who is not EndedBy.NORMAL and (cell := end_cell(session.phase, who, number)) is not None:
+            self._tally.count(cell)
+
+    def _count_bytes(self, session: Session, relay: Relay) -> None:
+        forward, backward = session.untold_bytes(relay)
+        tally = self._tally.listens[session.listen_index]
+        tally.forward_bytes += forward
+        tally.backward_bytes += backward
+
+    def _dropped(self, lines: int) -> None:
+        if lines:
+            self._tally.count(Cell.LOG_LINES_DROPPED, lines)
+
+
+def end_cell(phase: Phase, who: EndedBy, number: int) -> Cell | None:
+    """Say which total counts an end that was not in order; None where another place counts it already."""
+    if who is EndedBy.INTERNAL:
+        return Cell.INTERNAL_ERRORS
+    if who is EndedBy.KILLED:  # nobody's failure
+        return None
+    if phase is Phase.REQUEST:
+        return _request_cell(who, number)
+    if phase is Phase.RESOLVE:
+        return Cell.RESOLVE_FAILED
+    if phase is Phase.CONNECT:
+        return _BY_ERRNO.get(number, Cell.CONNECT_FAILED) if who is not EndedBy.INBOUND else Cell.RESET_BY_INBOUND
+    return _BROKEN.get(who)
+
+
+def _request_cell(who: EndedBy, number: int) -> Cell | None:
+    if who is EndedBy.INBOUND_TIMEOUT:
+        return Cell.HANDSHAKE_TIMED_OUT
+    if who is EndedBy.REFUSED:
+        return Cell.AUTH_FAILED if number == errno.EACCES else Cell.BAD_REQUESTS
+    return Cell.RESET_BY_INBOUND if number else Cell.NULL_SESSIONS

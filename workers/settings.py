@@ -1,0 +1,164 @@
+"""What a worker is told, complete and frozen. `gateway.config` makes these; nothing here reads a file.
+
+Times are seconds, sizes bytes, unless the name says otherwise. Zero means "no limit" where a limit is meant.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pools.net.endpoint import Endpoint
+
+
+class Mode(StrEnum):
+    """How a listener learns where a client wants to go."""
+
+    FORWARD = "forward"
+    SOCKS5 = "socks5"
+    CONNECT = "connect"
+    MIXED = "mixed"
+
+
+class ProxyHeader(StrEnum):
+    """Which PROXY protocol header the destination gets."""
+
+    OFF = "off"
+    V1 = "v1"
+    V2 = "v2"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One listener.
+
+    Attributes:
+        name: its name in logs and metrics, unique.
+        bind: address and port; the host is an address.
+        to: the destination, for Mode.FORWARD only.
+        dual_stack: an IPv6 listener that takes IPv4 clients too (ipv6(7), IPV6_V6ONLY off).
+        users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
+        congestion: congestion control of inbound legs; empty leaves the system's.
+        backlog: connections that the kernel keeps before accept, per worker.
+    """
+
+    name: str
+    bind: Endpoint
+    mode: Mode
+    to: Endpoint | None = None
+    dual_stack: bool = False
+    accept_proxy: bool = False
+    send_proxy: ProxyHeader = ProxyHeader.OFF
+    users: dict[str, str] = field(default_factory=dict, repr=False)
+    congestion: str = ""
+    backlog: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; 0 switches idle and half_closed off.
+
+    Attributes:
+        handshake: for all a client must say before it is dialled for (PROXY header, SOCKS5, CONNECT).
+        connect: from the first SYN to a connected outbound leg, all addresses and the resolver together.
+        idle: a session in which no byte moves either way.
+        half_closed: a session of which one side has finished and in which no byte moves.
+        drain: how long `stop` and `drain` let sessions go on.
+        worker_heartbeat: how old a worker's heartbeat may grow before it is replaced.
+    """
+
+    handshake: float = 10.0
+    connect: float = 5.0
+    idle: float = 3600.0
+    half_closed: float = 60.0
+    drain: float = 30.0
+    worker_heartbeat: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what clients may use of this gateway.
+
+    Attributes:
+        sessions: over all workers; each worker holds its equal share.
+        sessions_per_source: live sessions of one client address (one /64 for IPv6); 0 means no limit.
+        early_syn_pending: sessions begun at a SYN and not yet accepted, per worker.
+    """
+
+    sessions: int = 20_000
+    sessions_per_source: int = 0
+    early_syn_pending: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """TCP keepalive (tcp(7)) on both legs, and the user timeout (RFC 5482) that goes with it.
+
+    Attributes:
+        idle: seconds without data before the first probe.
+        interval: seconds between probes.
+        probes: unanswered probes that end a leg.
+        user_timeout: seconds that sent data may stay unacknowledged.
+    """
+
+    idle: int = 45
+    interval: int = 10
+    probes: int = 3
+    user_timeout: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """How outbound legs are made.
+
+    Attributes:
+        congestion: congestion control of outbound legs; empty leaves the system's.
+        resolve_every: seconds after which a name is asked for again.
+    """
+
+    congestion: str = ""
+    resolve_every: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """How bytes are moved.
+
+    Attributes:
+        splice: move large transfers by splice(2); off copies everything, for comparison and for kernels that cannot.
+    """
+
+    splice: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """Where the line per session goes.
+
+    Attributes:
+        enabled: off costs nothing per session.
+        format: text or JSON.
+    """
+
+    enabled: bool = True
+    format: LogFormat = LogFormat.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """All that one worker needs to know, the same for every worker."""
+
+    listens: tuple[Listen, ...]
+    workers: int
+    shard_seed: int
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    keepalive: Keepalive = Keepalive()
+    outbound: Outbound = Outbound()
+    relay: Relay = Relay()
+    access_log: AccessLog = AccessLog()
