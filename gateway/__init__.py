@@ -1,0 +1,1 @@
+"""What the operator touches: commands, configuration, the supervisor, health, metrics. Never imports gevent."""

@@ -1,0 +1,211 @@
+"""The admin child: metrics and health over HTTP, in a process of its own so that no session waits for a scrape.
+
+Only a forked child imports this module: it loads gevent. What it tells is judged in gateway.health and named in
+gateway.metrics; it answers GET and HEAD, changes nothing, and knows no session.
+"""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import gevent
+from gevent import socket as gevent_socket
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+from gateway import health, metrics
+from gateway.exit_codes import ExitCode
+from gateway.processes import Processes
+from gateway.status import GatewayStatus, read
+from pools.net.clock import monotonic_ns
+from pools.net.errors import ProtocolError
+from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message
+from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
+from workers.post import Order, OrderMessage, Report, ReportMessage
+
+_CONNECTIONS_MAX: Final = 32
+_PATIENCE_S: Final = 10.0
+_HEARTBEAT_S: Final = 0.25
+_STOP_S: Final = 1.0  # for answers under way
+_LAST_ORDERS: Final = frozenset({Order.STOP, Order.DRAIN})
+_HELP: Final = b"Midmile admin: /metrics for Prometheus, /healthz for liveness, /readyz for readiness\n"
+_TEXT: Final = "text/plain; charset=utf-8"
+_JSON: Final = "application/json"
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer.
+
+    Attributes:
+        allow: methods to name in an Allow header; empty for none.
+    """
+
+    status: HTTPStatus
+    body: bytes
+    type: str = _TEXT
+    allow: str = ""
+
+
+class Pages:
+    """What each path answers. Knows HTTP's words and no socket.
+
+    Args:
+        scoreboard: read anew for each answer.
+        listeners: names in the configuration's order.
+    """
+
+    def __init__(self, scoreboard: Scoreboard, listeners: Sequence[str]) -> None:
+        self._scoreboard = scoreboard
+        self._processes = Processes()
+        self._collector = metrics.ScoreboardCollector(scoreboard, listeners)
+        self._pages: dict[str, Callable[[], Answer]] = {
+            "/metrics": self._metrics,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+        }
+
+    def answer(self, method: str, path: str) -> Answer:
+        """Answer a request; HEAD gets GET's answer, of which the server sends the headers alone."""
+        page = self._pages.get(path)
+        if page is None:
+            return Answer(HTTPStatus.NOT_FOUND, _HELP)
+        if method not in {"GET", "HEAD"}:
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD only\n", allow="GET, HEAD")
+        return page()
+
+    def _metrics(self) -> Answer:
+        return Answer(HTTPStatus.OK, metrics.render(self._collector), _PROMETHEUS)
+
+    def _healthz(self) -> Answer:
+        verdict = health.judge(self._status())
+        return _json_answer(verdict.as_dict(), well=verdict.ok)
+
+    def _readyz(self) -> Answer:
+        status = self._status()
+        states = {str(worker.slot): worker.state.name.lower() for worker in status.workers}
+        ready = health.is_ready(status)
+        return _json_answer({"ready": ready, "workers": states}, well=ready)
+
+    def _status(self) -> GatewayStatus:
+        return read(self._scoreboard, self._processes, now_ns=monotonic_ns())
+
+
+class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent ships no types
+    """pywsgi's handler with an end to patience: a request that trickles in is cut off."""
+
+    def handle_one_request(self) -> Any:
+        with gevent.Timeout(self.server.patience_s, False):
+            return super().handle_one_request()
+        return None  # too slow, or a connection kept open without a request: pywsgi closes it
+
+
+def serve(
+    listening: socket.socket,
+    scoreboard: Scoreboard,
+    *,
+    listeners: Sequence[str],
+    channel: socket.socket,
+    patience_s: float = _PATIENCE_S,
+) -> int:
+    """Spend the admin child's life: answer until the supervisor says stop, drain, or nothing any more.
+
+    Args:
+        listening: bound and listening; stays the caller's.
+        scoreboard: its last row is this child's own.
+        listeners: names in the configuration's order.
+        channel: SOCK_SEQPACKET to the supervisor, non-blocking.
+        patience_s: for a whole request and its answer, and for the next one on the same connection.
+
+    Returns:
+        The exit code.
+    """
+    row = scoreboard.row(scoreboard.rows - 1)
+    row[Cell.PID] = os.getpid()
+    row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()  # before READY: who is ready has been heard of
+    server = _server(listening, Pages(scoreboard, listeners))
+    server.patience_s = patience_s
+    ended = Event()
+    server.start()
+    helpers = [gevent.spawn(_beat, row), gevent.spawn(_hear, channel, ended)]
+    row[Cell.STATE] = ChildState.READY
+    _report_ready(channel, ended)
+    ended.wait()
+    row[Cell.STATE] = ChildState.DRAINING
+    server.stop(timeout=_STOP_S)
+    gevent.killall(helpers)
+    return ExitCode.OK
+
+
+def _server(listening: socket.socket, pages: Pages) -> Any:
+    own = gevent_socket.socket(fileno=os.dup(listening.fileno()))  # gevent's server closes what it is given
+    return WSGIServer(
+        own,
+        application=_application(pages),
+        handler_class=_Handler,
+        spawn=Pool(_CONNECTIONS_MAX),
+        log=None,
+        error_log=_log,
+    )
+
+
+def _application(pages: Pages) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = pages.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        headers = [("Content-Type", answer.type), ("Content-Length", str(len(answer.body)))]
+        if answer.allow:
+            headers.append(("Allow", answer.allow))
+        start_response(f"{answer.status.value} {answer.status.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    return application
+
+
+def _json_answer(facts: dict[str, Any], *, well: bool) -> Answer:
+    status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(status, json.dumps(facts).encode() + b"\n", _JSON)
+
+
+def _beat(row: Row) -> None:
+    while True:
+        due_ns = monotonic_ns() + int(_HEARTBEAT_S * 1e9)
+        row[Cell.HEARTBEAT_NS] = monotonic_ns()
+        gevent.sleep(_HEARTBEAT_S)
+        row[Cell.LOOP_LAG_US] = max(0, monotonic_ns() - due_ns) // 1000
+
+
+def _report_ready(channel: socket.socket, ended: Event) -> None:
+    try:
+        send_message(channel, ReportMessage(Report.READY).encode())
+    except ChannelError:  # the supervisor died before we began
+        ended.set()
+
+
+def _hear(channel: socket.socket, ended: Event) -> None:
+    """Wait for the order that ends us; a supervisor that is gone, or talks nonsense, gives it too."""
+    try:
+        while (order := _next_order(channel)) and order not in _LAST_ORDERS:
+            _log.debug("order %s is not for the admin child", order)
+    except (ChannelError, ProtocolError) as error:
+        _log.error("the channel to the supervisor is broken, so this child ends: %s", error)
+    ended.set()
+
+
+def _next_order(channel: socket.socket) -> Order | None:
+    while True:
+        try:
+            payload, descriptors = receive_message(channel)
+        except BlockingIOError:
+            gevent_socket.wait_read(channel.fileno())
+            continue
+        close_all(descriptors)
+        return OrderMessage.decode(payload).order if payload else None

@@ -1,0 +1,96 @@
+"""What the supervisor does about each request of an operator. How requests arrive is `control`'s business."""
+
+import logging
+import os
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gateway.peer_process import peer_process
+from gateway.supervisor import Supervisor
+from pools.net.clock import monotonic_s
+from workers.post import Order, OrderMessage
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFact:
+    """One listener as it was opened; `address` has the port that the kernel chose, `to` is empty unless it forwards."""
+
+    name: str
+    mode: str
+    address: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What does not change while a gateway runs.
+
+    Attributes:
+        name: the gateway's.
+        config: path of its file; empty for none.
+        admin: address of the admin listener; empty for none.
+        started_s: monotonic clock.
+    """
+
+    name: str
+    config: str
+    listeners: tuple[ListenerFact, ...]
+    admin: str
+    started_s: float
+
+
+class Answers:
+    """Answers requests from what the supervisor holds. Never waits."""
+
+    def __init__(self, facts: Facts, supervisor: Supervisor) -> None:
+        self._facts = facts
+        self._supervisor = supervisor
+
+    def answer(self, request: object, connection: socket.socket) -> dict[str, Any] | None:
+        """Do what `request` asks; None where `connection` was passed to a worker, which will write to it."""
+        match request:
+            case {"request": "ping"}:
+                return {"ok": True, "pid": os.getpid()}
+            case {"request": "status"}:
+                return {"ok": True} | self._status()
+            case {"request": "stop", "now": bool(now)}:
+                _log.info("told to %s by %s", "stop" if now else "drain", peer_process(connection))
+                return self._end(now=now)
+            case {"request": "sessions", "worker": int(slot)}:
+                return self._sessions(slot, connection)
+            case _:
+                return _no("expected ping, status, stop with now, or sessions with worker")
+
+    def _end(self, *, now: bool) -> dict[str, Any]:
+        if now:
+            self._supervisor.stop()
+        else:
+            self._supervisor.drain()
+        sessions = self._supervisor.crew.sessions()
+        limits = {"drain_s": self._supervisor.drain_s, "limit_s": self._supervisor.end_limit_s}
+        return {"ok": True, "sessions": sessions} | limits
+
+    def _status(self) -> dict[str, Any]:
+        facts = asdict(self._facts)
+        workers = [
+            {"slot": slot, "core": place.role.core, "pid": place.child.pid if place.child else 0}
+            for slot, place in enumerate(self._supervisor.crew.session_slots())
+        ]
+        uptime_s = monotonic_s() - facts.pop("started_s")
+        phase = self._supervisor.phase.value
+        return facts | {"pid": os.getpid(), "uptime_s": uptime_s, "phase": phase, "workers": workers}
+
+    def _sessions(self, slot: int, connection: socket.socket) -> dict[str, Any] | None:
+        workers = self._supervisor.crew.session_slots()
+        if not 0 <= slot < len(workers):
+            return _no(f"worker must be from 0 to {len(workers) - 1}; found {slot}")
+        if workers[slot].tell(OrderMessage(Order.SESSIONS), (connection.fileno(),)):
+            return None
+        return _no(f"worker {slot} is not there or does not read its orders")
+
+
+def _no(why: str) -> dict[str, Any]:
+    return {"ok": False, "error": why}

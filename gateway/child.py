@@ -1,0 +1,143 @@
+"""What every fork does first and last. What a child is for is told by its role.
+
+Nothing here returns into the supervisor's stack: a child ends in `live`.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from gateway import logs, signals
+from gateway.exit_codes import ExitCode
+from pools.net.clock import monotonic_ns
+from pools.net.errors import ChildError
+from pools.net.fd_passing import ChannelError, send_message
+from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
+from workers.post import Post, Report, ReportMessage
+from workers.settings import LogFormat, WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A place in the gateway that one child after another fills.
+
+    Attributes:
+        name: in logs, as in "worker 0".
+        process_name: what ps and top show; the kernel keeps 15 bytes (PR_SET_NAME(2const)).
+        core: where it is pinned; None for nowhere.
+        row: its numbers.
+        listeners: sockets that this role alone keeps after the fork. The supervisor owns them.
+        main: the child's whole life, given its end of the channel; returns the exit code.
+        after_death: puts right what a dead child left in shared memory.
+        carries_sessions: it is drained before it is stopped.
+    """
+
+    name: str
+    process_name: str
+    core: int | None
+    row: Row
+    listeners: tuple[socket.socket, ...]
+    main: Callable[[socket.socket], int]
+    after_death: Callable[[], None]
+    carries_sessions: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPost:
+    """All that the admin child owns from its first moment; the counterpart of a worker's Post.
+
+    Attributes:
+        listener: listening, non-blocking.
+        settings: what the workers are told.
+        scoreboard: everybody's numbers, the last row its own.
+        channel: SOCK_SEQPACKET to the supervisor, non-blocking.
+    """
+
+    listener: socket.socket
+    settings: WorkerSettings
+    scoreboard: Scoreboard
+    channel: socket.socket
+
+
+def worker_main(post: Post) -> int:
+    """Live as a worker. gevent is loaded here and not before: the supervisor must never have it."""
+    from workers.worker import run
+
+    return run(post)
+
+
+def admin_main(post: AdminPost) -> int:
+    """Live as the admin child. Its HTTP server is loaded here and not before, for the same reason."""
+    from gateway.admin import serve
+
+    return serve(
+        post.listener,
+        post.scoreboard,
+        listeners=[listen.name for listen in post.settings.listens],
+        channel=post.channel,
+    )
+
+
+def live(role: Role, channel: socket.socket, *, leave: Callable[[Role], None], log_format: LogFormat) -> NoReturn:
+    """Spend this freshly forked process, whose caller held signals back, in `role`.
+
+    Args:
+        leave: closes everything that is not the role's own.
+    """
+    exit_code = int(ExitCode.CANNOT_START)
+    try:
+        leave(role)
+        _settle(role, log_format)
+        exit_code = role.main(channel)
+    except BaseException as error:  # noqa: BLE001  # logged with its traceback; `finally` leaves no way further up
+        exit_code = _explain(error, channel)
+    finally:
+        _end(exit_code)
+
+
+def _settle(role: Role, log_format: LogFormat) -> None:
+    signals.ignore_all()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HEARD)
+    logs.configure(log_format, role.name)
+    faulthandler.enable()  # ABRT, sent to a child that hangs, shows where
+    with suppress(OSError):  # only a name
+        Path("/proc/self/comm").write_text(role.process_name)
+    _pin(role.core)
+    role.row[Cell.PID] = os.getpid()
+    role.row[Cell.STATE] = ChildState.BOOTING
+    role.row[Cell.BOOTED_NS] = role.row[Cell.HEARTBEAT_NS] = monotonic_ns()
+
+
+def _pin(core: int | None) -> None:
+    if core is None:
+        return
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:  # a cpuset that shrank since the start; slower, but it serves
+        _log.warning("cannot be pinned to core %d: %s", core, error)
+
+
+def _explain(error: BaseException, channel: socket.socket) -> int:
+    if not isinstance(error, ChildError):
+        _log.error("ends because of an error nobody expected", exc_info=error)
+    with suppress(ChannelError, BlockingIOError):  # the exit code speaks too
+        send_message(channel, ReportMessage(Report.FAILED, f"{type(error).__name__}: {error}").encode())
+    return error.exit_code if isinstance(error, ChildError) else ExitCode.CANNOT_START
+
+
+def _end(exit_code: int) -> NoReturn:
+    with suppress(Exception):  # a closed or full stderr must not bring a child back into its parent's stack
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,35 @@
+"""`gateway start`: settings from a file, the command line or neither, then the gateway itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from gateway import config
+from gateway.exit_codes import ExitCode
+from gateway.launch import launch
+from pools.net.endpoint import Endpoint
+
+
+def start(
+    *,
+    file: Path | None,
+    listen: Endpoint | None,
+    to: Endpoint | None,
+    workers: int | None,
+    runtime_dir: Path | None,
+) -> ExitCode:
+    """Run a gateway in the foreground.
+
+    Args:
+        file: its configuration; None for the embedded default.
+        workers: instead of the configuration's; 0 for one on each core, None for what the configuration says.
+        runtime_dir: instead of the configuration's.
+
+    Raises:
+        ConfigurationError: the configuration is wrong; nothing was bound.
+    """
+    settings = config.default(listen=listen, to=to) if file is None else config.load(file)
+    if workers is not None:
+        settings = replace(settings, workers=workers or None)
+    if runtime_dir is not None:
+        settings = replace(settings, runtime_dir=runtime_dir.absolute())
+    return launch(settings, config="" if file is None else str(file.absolute()))

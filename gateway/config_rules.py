@@ -1,0 +1,167 @@
+"""What the keys of a configuration mean to one another, and to this kernel. Pure: no file, no socket, no clock."""
+
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+
+from gateway.config_reading import shown
+from gateway.config_schema import Document, ListenTable
+from gateway.surroundings import Surroundings
+from pools.net.endpoint import Endpoint
+from pools.net.errors import Problem
+
+ASKING_MODES = frozenset({"socks5", "connect", "mixed"})  # the client says where it wants to go, and may say who it is
+_MISSING = "nothing"
+_PEERS = "not yet: needs gateways that know each other"
+_SYN_CAPTURE = "not yet: needs SYN capture"
+_REDIRECTION = "not yet: needs connections redirected by the firewall"
+_SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero
+_LONGEST_SOCKET = "/control.sock"
+
+Rule = Callable[[str, ListenTable], Iterator[Problem]]
+
+
+def broken(document: Document, surroundings: Surroundings) -> list[Problem]:
+    """Tell which rules between keys `document` breaks; keys whose value could not be read break none here."""
+    return [
+        *_not_yet(document),
+        *_runtime_dir(document, surroundings),
+        *_listens(document),
+        *_same_names(document),
+        *_same_binds(document),
+        *_congestion(document, surroundings),
+        *_keepalive(document),
+    ]
+
+
+def _not_yet(document: Document) -> Iterator[Problem]:
+    """What the contract of the file names and this version cannot do."""
+    if document.overlay is not None:
+        yield Problem("overlay", _PEERS, "a table")
+    for index, _ in enumerate(document.peer):
+        yield Problem(f"peer[{index}]", _PEERS, "a table")
+    if document.egress is not None:
+        yield Problem("egress", _PEERS, "a table")
+    for key, listen in _keyed(document):
+        yield from _not_yet_listening(key, listen)
+
+
+def _not_yet_listening(key: str, listen: ListenTable) -> Iterator[Problem]:
+    if listen.via:
+        yield Problem(f"{key}.via", _PEERS, shown(", ".join(listen.via)))
+    if listen.early_syn:
+        yield Problem(f"{key}.early_syn", _SYN_CAPTURE, "true")
+    if listen.mode in ("redirect", "tproxy"):
+        yield Problem(f"{key}.mode", _REDIRECTION, shown(listen.mode))
+
+
+def _runtime_dir(document: Document, surroundings: Surroundings) -> Iterator[Problem]:
+    text = document.gateway.runtime_dir
+    if text is None:
+        fault = surroundings.runtime_dir_fault()
+        if fault:
+            yield Problem("gateway.runtime_dir", "must be a directory of this user alone, mode 0700", fault)
+    elif not text.startswith("/"):
+        yield Problem("gateway.runtime_dir", "must be an absolute path", shown(text))
+    elif len((text + _LONGEST_SOCKET).encode()) > _SOCKET_PATH_LIMIT:
+        limit = _SOCKET_PATH_LIMIT - len(_LONGEST_SOCKET)
+        yield Problem(
+            "gateway.runtime_dir", f"must be a path of at most {limit} bytes, as its socket's is", shown(text)
+        )
+
+
+def _listens(document: Document) -> Iterator[Problem]:
+    if not document.listen:
+        yield Problem("listen", "must have at least one [[listen]] table", _MISSING)
+    for key, listen in _keyed(document):
+        for rule in _LISTEN_RULES:
+            yield from rule(key, listen)
+
+
+def _complete(key: str, listen: ListenTable) -> Iterator[Problem]:
+    needed = {"name": listen.name, "bind": listen.bind, "mode": listen.mode}
+    for name, value in needed.items():
+        if value is None:
+            yield Problem(f"{key}.{name}", "is required", _MISSING)
+
+
+def _destination(key: str, listen: ListenTable) -> Iterator[Problem]:
+    if listen.mode == "forward" and listen.to is None:
+        yield Problem(f"{key}.to", 'is required where mode is "forward"', _MISSING)
+    if listen.mode in ASKING_MODES and listen.to is not None:
+        yield Problem(
+            f"{key}.to", 'must be absent unless mode is "forward"; clients name the destination', f'"{listen.to}"'
+        )
+
+
+def _users(key: str, listen: ListenTable) -> Iterator[Problem]:
+    if listen.users_file is not None and listen.mode == "forward":
+        yield Problem(f"{key}.users_file", 'must be absent where mode is "forward"; no client is asked there', "a path")
+
+
+def _dual_stack(key: str, listen: ListenTable) -> Iterator[Problem]:
+    if listen.dual_stack and listen.bind is not None and ":" not in listen.bind.host:
+        yield Problem(f"{key}.dual_stack", "must be false where bind is an IPv4 address", "true")
+
+
+_LISTEN_RULES: tuple[Rule, ...] = (_complete, _destination, _users, _dual_stack)
+
+
+def _same_names(document: Document) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for key, listen in _keyed(document):
+        if listen.name is None:
+            continue
+        if listen.name in first:
+            yield Problem(f"{key}.name", f"must be unique, and {first[listen.name]} has it", shown(listen.name))
+        first.setdefault(listen.name, key)
+
+
+def _same_binds(document: Document) -> Iterator[Problem]:
+    """One address and port, one listener; the admin's counts too.
+
+    A socket of one address beside another of all addresses is legal: the kernel hands a connection to the closer one.
+    """
+    first: dict[tuple[str, int], str] = {}
+    if document.admin.http is not None:
+        first[_place(document.admin.http)] = "admin.http"
+    for key, listen in _keyed(document):
+        for place in _places(listen):
+            if place in first:
+                rule = f"must be an address and port of its own, and {first[place]} has it"
+                yield Problem(f"{key}.bind", rule, f'"{listen.bind}"')
+                break
+            first[place] = key
+
+
+def _places(listen: ListenTable) -> list[tuple[str, int]]:
+    """Name what a listener takes: [::] with dual_stack takes 0.0.0.0 as well."""
+    if listen.bind is None:
+        return []
+    place = _place(listen.bind)
+    return [place, ("0.0.0.0", place[1])] if listen.dual_stack and place[0] == "::" else [place]
+
+
+def _place(endpoint: Endpoint) -> tuple[str, int]:
+    return str(ip_address(endpoint.host)), endpoint.port
+
+
+def _congestion(document: Document, surroundings: Surroundings) -> Iterator[Problem]:
+    offered = surroundings.congestion_controls
+    wanted = {f"{key}.congestion": listen.congestion for key, listen in _keyed(document)}
+    wanted["outbound.congestion"] = document.outbound.congestion
+    for key, name in wanted.items():
+        if name and offered is not None and name not in offered:
+            yield Problem(key, f"must be one that this kernel offers ({', '.join(sorted(offered))})", shown(name))
+
+
+def _keepalive(document: Document) -> Iterator[Problem]:
+    """With a user timeout set the probe count means nothing (tcp(7)); so the shorter of the two must be the former."""
+    table = document.keepalive
+    lasting = table.idle + table.interval * table.probes
+    if table.user_timeout >= lasting:
+        rule = f"must be less than idle + interval * probes, which is {lasting}"
+        yield Problem("keepalive.user_timeout", rule, str(table.user_timeout))
+
+
+def _keyed(document: Document) -> Iterator[tuple[str, ListenTable]]:
+    return ((f"listen[{index}]", listen) for index, listen in enumerate(document.listen))

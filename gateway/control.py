@@ -1,0 +1,127 @@
+"""The supervisor's end of the control socket: one request and one reply a connection, never waiting for an operator.
+
+What a request means is in `answers`. Only the gateway's own user and root are heard, whoever may open the socket.
+"""
+
+import logging
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.peer_process import peer_process
+from pools.net.clock import monotonic_s
+from pools.net.errors import ProtocolError, StartError
+from workers.operator_wire import FrameReader, frame
+
+REQUEST_LIMIT: Final = 4096
+REQUEST_S: Final = 5.0
+"""How long an operator may take to say what is wanted."""
+
+CONNECTIONS_LIMIT: Final = 16
+
+_log = logging.getLogger(__name__)
+
+Answer = Callable[[Any, socket.socket], dict[str, Any] | None]
+"""Takes a request and its connection; gives the reply, or None where the connection was passed on."""
+
+
+class ControlServer:
+    """Reads requests and writes replies. Owns the listening socket and every connection.
+
+    Args:
+        listener: from `open_listener`.
+        selector: each key's data is called without arguments when its descriptor is ready. Borrowed.
+
+    Attributes:
+        answer: who answers; must not wait. Set before the loop turns.
+    """
+
+    answer: Answer
+
+    def __init__(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
+        self._listener = listener
+        self._selector = selector
+        self._deadlines_s: dict[socket.socket, float] = {}
+        selector.register(listener, selectors.EVENT_READ, self._on_connection)
+
+    def turn(self, now_s: float) -> None:
+        """Drop connections whose operator took too long."""
+        for connection in [each for each, deadline_s in self._deadlines_s.items() if deadline_s <= now_s]:
+            self._drop(connection)
+
+    def close(self) -> None:
+        """Close every descriptor and nothing else, so that a forked child may call it too."""
+        self._listener.close()
+        for connection in self._deadlines_s:
+            connection.close()
+
+    def _on_connection(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:  # gone again, or no descriptor left: the operator sees it, the gateway goes on
+            _log.warning("control socket: cannot accept: %s", error)
+            return
+        if not _is_trusted(connection) or len(self._deadlines_s) >= CONNECTIONS_LIMIT:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._deadlines_s[connection] = monotonic_s() + REQUEST_S
+        on_bytes = partial(self._on_bytes, connection, FrameReader(REQUEST_LIMIT))
+        self._selector.register(connection, selectors.EVENT_READ, on_bytes)
+
+    def _on_bytes(self, connection: socket.socket, reader: FrameReader) -> None:
+        if connection not in self._deadlines_s:
+            return  # dropped earlier in this turn of the loop
+        try:
+            received = connection.recv(REQUEST_LIMIT)
+            request = next(reader.feed(received), None)
+        except (OSError, ProtocolError) as error:
+            _log.warning("control socket: %s", error)
+            self._drop(connection)
+            return
+        if request is not None:
+            self._reply(connection, self.answer(request, connection))
+        if request is not None or not received:
+            self._drop(connection)
+
+    def _reply(self, connection: socket.socket, reply: dict[str, Any] | None) -> None:
+        if reply is not None:
+            with suppress(OSError):  # the operator left; a reply always fits an empty socket's buffer
+                connection.send(frame(reply))
+
+    def _drop(self, connection: socket.socket) -> None:
+        del self._deadlines_s[connection]
+        self._selector.unregister(connection)
+        connection.close()
+
+
+def open_listener(path: Path) -> socket.socket:
+    """Listen on `path`, for this user alone. The caller owns the socket, and the file.
+
+    Raises:
+        StartError: the path is too long (107 bytes, unix(7)), or the directory does not let us.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        listener.bind(os.fspath(path))
+        listener.listen(CONNECTIONS_LIMIT)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"control socket {path}: {error}") from error
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _is_trusted(connection: socket.socket) -> bool:
+    peer = peer_process(connection)
+    if peer.uid in (0, os.geteuid()):
+        return True
+    _log.warning("control socket: refused %s", peer)
+    return False

@@ -1,0 +1,145 @@
+"""All slots together, wired to the event loop: who is forked, heard, buried, watched and forked again.
+
+What a death or a full house means for the gateway is told to the supervisor, which decides.
+"""
+
+import logging
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.child import Role
+from gateway.slot import Death, Slot
+from pools.net.clock import monotonic_s
+from pools.net.errors import ChildError
+from pools.net.scoreboard import Cell
+from workers.post import OrderMessage
+from workers.settings import LogFormat
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Whom the crew tells.
+
+    Attributes:
+        all_ready: every child has said READY. May come again after a restart.
+        died: a child is gone, its slot empty; whoever hears it may call `Slot.schedule`.
+    """
+
+    all_ready: Callable[[], None]
+    died: Callable[[Slot, Death], None]
+
+
+class Crew:
+    """The children of one gateway.
+
+    Args:
+        selector: each key's data is called without arguments when its descriptor is ready. Borrowed.
+        leave: closes, in a forked child, whatever the gateway holds and the role does not, the crew's own excepted.
+    """
+
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        *,
+        selector: selectors.BaseSelector,
+        leave: Callable[[Role], None],
+        log_format: LogFormat,
+    ) -> None:
+        self.slots = tuple(Slot(role) for role in roles)
+        self._selector = selector
+        self._leave_more = leave
+        self._log_format = log_format
+        self._events: Events | None = None
+
+    def start(self, events: Events) -> None:
+        """Fork every child.
+
+        Raises:
+            ChildError: no process or descriptor left; those already forked live on.
+        """
+        self._events = events
+        for slot in self.slots:
+            self._fork(slot)
+
+    def session_slots(self) -> list[Slot]:
+        """Give the slots whose children carry sessions."""
+        return [slot for slot in self.slots if slot.role.carries_sessions]
+
+    def living(self) -> Iterator[Slot]:
+        """Give the slots that hold a child."""
+        return (slot for slot in self.slots if slot.child is not None)
+
+    def sessions(self) -> int:
+        """Count live sessions, as far as the children have told."""
+        return sum(slot.role.row[Cell.SESSIONS] for slot in self.session_slots())
+
+    def tell(self, message: OrderMessage, slots: Sequence[Slot]) -> None:
+        """Give an order to all of `slots`, and start nobody there any more."""
+        for slot in slots:
+            slot.restart_at_s = None
+            if slot.child is not None:
+                slot.tell(message)
+
+    def kill(self) -> None:
+        """End every child at once."""
+        for slot in self.living():
+            slot.kill(signal.SIGKILL)
+
+    def due_in_s(self, now_s: float) -> float | None:
+        """Seconds until the next restart, negative when late; None for none."""
+        return min((slot.restart_at_s - now_s for slot in self.slots if slot.restart_at_s is not None), default=None)
+
+    def turn(self, now_s: float, *, limit_s: float, watched_since_s: float) -> None:
+        """End children that hang and start those that are due."""
+        for slot in self.slots:
+            slot.watch(now_s, limit_s=limit_s, watched_since_s=watched_since_s)
+            if slot.restart_at_s is not None and slot.restart_at_s <= now_s:
+                self._restart(slot)
+
+    def _fork(self, slot: Slot) -> None:
+        child = slot.fork(leave=self._leave, log_format=self._log_format, now_s=monotonic_s())
+        self._selector.register(child.pidfd, selectors.EVENT_READ, partial(self._on_death, slot))
+        self._selector.register(child.channel, selectors.EVENT_READ, partial(self._on_report, slot))
+
+    def _leave(self, role: Role) -> None:
+        """Close, in a child, what the crew holds. The epoll is shared: unregistering would reach into the parent's."""
+        for slot in self.living():
+            if slot.child is not None:
+                slot.child.close()
+        self._leave_more(role)
+
+    def _on_report(self, slot: Slot) -> None:
+        if slot.child is None:
+            return
+        if not slot.hear(monotonic_s()):
+            self._forget(slot.child.channel)  # it will say no more; its death is told by the pidfd
+        if self._events is not None and all(slot.is_ready for slot in self.slots):
+            self._events.all_ready()
+
+    def _on_death(self, slot: Slot) -> None:
+        if slot.child is None:
+            return
+        self._on_report(slot)  # its last words may still be unread
+        self._forget(slot.child.channel)
+        self._forget(slot.child.pidfd)
+        death = slot.bury(monotonic_s())
+        if self._events is not None:
+            self._events.died(slot, death)
+
+    def _forget(self, watched: int | socket.socket) -> None:
+        with suppress(KeyError):  # end of file on a channel comes before the death or after it
+            self._selector.unregister(watched)
+
+    def _restart(self, slot: Slot) -> None:
+        try:
+            self._fork(slot)
+        except ChildError as error:
+            slot.back_off = slot.back_off.after_death(ready_s=0.0)
+            _log.error("%s; next try in %.1f s", error, slot.schedule(monotonic_s()))

@@ -1,0 +1,180 @@
+"""Puts a gateway together from its settings, and runs it: the root of everything the supervisor owns."""
+
+import logging
+import os
+import secrets
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+from gateway import child, control, descriptor_limit, logs, topology
+from gateway.answers import Answers, Facts, ListenerFact
+from gateway.child import AdminPost, Role
+from gateway.config import GatewaySettings
+from gateway.crew import Crew
+from gateway.exit_codes import ExitCode
+from gateway.holdings import Holdings, bound_address
+from gateway.runtime_dir import RuntimeDir, control_socket, scoreboard_file
+from gateway.signals import SignalInbox
+from gateway.supervisor import Hooks, Supervisor
+from pools.net.clock import monotonic_ns, monotonic_s
+from pools.net.errors import StartError
+from pools.net.scoreboard import Scoreboard
+from workers.post import Post
+from workers.settings import WorkerSettings
+from workers.source_limit import SourceTable
+
+_log = logging.getLogger(__name__)
+
+
+def launch(
+    settings: GatewaySettings,
+    *,
+    config: str = "",
+    worker_main: Callable[[Post], int] = child.worker_main,
+    admin_main: Callable[[AdminPost], int] = child.admin_main,
+) -> ExitCode:
+    """Run a gateway in this process, in the foreground, until it is told to end.
+
+    Args:
+        config: path of the file that `settings` came from, to be shown; empty for none.
+        worker_main: a worker's whole life after the fork.
+        admin_main: the admin child's.
+
+    Returns:
+        OK after a stop, or the code of the child that could not boot.
+    """
+    logs.configure(settings.log_format, "supervisor")
+    try:
+        with ExitStack() as owned:
+            return _Gateway(settings, config, owned).run(worker_main, admin_main)
+    except StartError as error:
+        _log.error("could not start: %s", error)
+        return ExitCode.CANNOT_START
+
+
+class _Gateway:
+    """The parts of one gateway while it runs. `owned` ends them, in the supervisor only: no child gets that far."""
+
+    def __init__(self, settings: GatewaySettings, config: str, owned: ExitStack) -> None:
+        cores = topology.usable_cores()
+        workers = settings.workers or len(cores)
+        self.settings = settings
+        self.cores = topology.assign(workers, cores)
+        self.told: WorkerSettings = settings.for_workers(workers, secrets.randbits(32))
+        self.runtime = RuntimeDir.claim(settings.runtime_dir)
+        owned.callback(self.runtime.release)
+        allowed = descriptor_limit.raise_to_hard()
+        if lack := descriptor_limit.shortage(settings.limits.sessions, workers=workers, allowed=allowed):
+            _log.warning("%s", lack)
+        self.holdings = Holdings.open(self.told, admin=settings.admin)
+        owned.callback(self.holdings.close)
+        self.scoreboard = self._scoreboard(workers)
+        owned.callback(self.scoreboard.close)
+        self.sources = self._sources(workers)
+        self.selector = owned.enter_context(selectors.DefaultSelector())
+        self.inbox = SignalInbox()
+        owned.callback(self.inbox.close)
+        self.control = self._control()
+        owned.callback(self.control.close)
+        self.facts = self._facts(config)
+
+    def run(self, worker_main: Callable[[Post], int], admin_main: Callable[[AdminPost], int]) -> ExitCode:
+        """Run until the last child is gone."""
+        roles = [self._worker(slot, worker_main) for slot in range(self.told.workers)]
+        if self.holdings.admin is not None:
+            roles.append(self._admin(self.holdings.admin, admin_main))
+        crew = Crew(roles, selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
+        hooks = Hooks(self._announce, self.holdings.close_groups, self.control.turn)
+        timeouts = self.settings.timeouts
+        supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
+        self.control.answer = Answers(self.facts, supervisor).answer
+        return supervisor.run()
+
+    def _leave(self, role: Role) -> None:
+        """Close, in a child, what is the supervisor's."""
+        self.holdings.close_all_but(role.listeners)
+        self.control.close()
+        self.inbox.close()
+        self.selector.close()
+        self.runtime.abandon()
+
+    def _worker(self, slot: int, main: Callable[[Post], int]) -> Role:
+        listeners, row, core = self.holdings.of_worker(slot), self.scoreboard.row(slot), self.cores[slot]
+
+        def live(channel: socket.socket) -> int:
+            return main(Post(slot, core, self.told, listeners, row, self.sources, channel))
+
+        return Role(
+            name=f"worker {slot}",
+            process_name=f"gateway-w{slot}",
+            core=core,
+            row=row,
+            listeners=listeners,
+            main=live,
+            after_death=(lambda: None) if self.sources is None else partial(self.sources.clear, slot),
+            carries_sessions=True,
+        )
+
+    def _admin(self, listener: socket.socket, main: Callable[[AdminPost], int]) -> Role:
+        row = self.scoreboard.row(self.told.workers)
+
+        def live(channel: socket.socket) -> int:
+            return main(AdminPost(listener, self.told, self.scoreboard, channel))
+
+        return Role(
+            name="admin",
+            process_name="gateway-admin",
+            core=None,
+            row=row,
+            listeners=(listener,),
+            main=live,
+            after_death=lambda: None,
+            carries_sessions=False,
+        )
+
+    def _scoreboard(self, workers: int) -> Scoreboard:
+        return Scoreboard.create(
+            scoreboard_file(self.runtime.path),
+            rows=workers + 1,
+            listeners=len(self.told.listens),
+            supervisor_pid=os.getpid(),
+            started_ns=monotonic_ns(),
+            heartbeat_limit_ns=round(self.settings.timeouts.worker_heartbeat * 1e9),
+        )
+
+    def _sources(self, workers: int) -> SourceTable | None:
+        limit = self.settings.limits.sessions_per_source
+        return SourceTable.create(workers=workers, limit=limit, seed=secrets.randbits(64)) if limit else None
+
+    def _control(self) -> control.ControlServer:
+        return control.ControlServer(control.open_listener(control_socket(self.runtime.path)), self.selector)
+
+    def _facts(self, config: str) -> Facts:
+        listeners = tuple(
+            ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""))
+            for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
+        )
+        admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
+        return Facts(self.settings.name, config, listeners, admin, started_s=monotonic_s())
+
+    def _announce(self) -> None:
+        cores = sorted(set(self.cores))
+        admin = f"http://{self.facts.admin}" if self.facts.admin else "off"
+        _log.info(
+            "ready: listening on %s; %d worker%s on core%s %s; admin %s; pid %d",
+            ", ".join(_spoken(listener) for listener in self.facts.listeners),
+            self.told.workers,
+            "" if self.told.workers == 1 else "s",
+            "" if len(cores) == 1 else "s",
+            ", ".join(map(str, cores)),
+            admin,
+            os.getpid(),
+        )
+
+
+def _spoken(listener: ListenerFact) -> str:
+    to = f" to {listener.to}" if listener.to else ""
+    return f"{listener.address} ({listener.name}, {listener.mode}{to})"

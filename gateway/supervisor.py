@@ -1,0 +1,207 @@
+"""The gateway's own life: starting, running, draining, stopping. One thread, one event loop, no gevent.
+
+What to do about a death is decided in `restart_policy`; the children are the `crew`'s; what operators ask is read and
+answered in `control`.
+"""
+
+import gc
+import logging
+import selectors
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from gateway.crew import Crew, Events
+from gateway.exit_codes import ExitCode
+from gateway.restart_policy import fatal_exit_code
+from gateway.signals import SignalInbox
+from gateway.slot import Death, Slot
+from pools.net.clock import monotonic_s
+from pools.net.errors import ChildError
+from workers.post import Order, OrderMessage
+from workers.settings import Timeouts
+
+WATCH_S: Final = 0.5
+"""How often heartbeats and deadlines are looked at."""
+
+AWAY_S: Final = 2.0
+"""A loop turn this late means that we were stopped or starved, and the children probably too."""
+
+DRAIN_GRACE_S: Final = 1.0
+"""What a worker may need beyond its drain limit to reset what is left."""
+
+STOP_S: Final = 2.0
+"""From STOP to KILL."""
+
+PROGRESS_S: Final = 5.0
+"""Between two lines about a drain."""
+
+_log = logging.getLogger(__name__)
+
+
+class Phase(StrEnum):
+    """How far the gateway's life has come. It only goes forward."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the supervisor has others do.
+
+    Attributes:
+        announce: called once, when every child has been ready.
+        close_listeners: closes the supervisor's copies, so that a gateway that drains refuses instead of queueing.
+        chore: called with the time (monotonic, seconds) at every turn of the loop.
+    """
+
+    announce: Callable[[], None]
+    close_listeners: Callable[[], None]
+    chore: Callable[[float], None]
+
+
+class Supervisor:
+    """Keeps the crew complete until it is told to end.
+
+    Args:
+        selector: shared with whoever else waits in this loop; each key's data is called without arguments when its
+            descriptor is ready. Borrowed, as everything here.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        timeouts: Timeouts,
+        hooks: Hooks,
+        *,
+        selector: selectors.BaseSelector,
+        inbox: SignalInbox,
+    ) -> None:
+        self.crew = crew
+        self.phase = Phase.STARTING
+        self._timeouts = timeouts
+        self._hooks = hooks
+        self._selector = selector
+        self._inbox = inbox
+        self._exit_code = ExitCode.OK
+        self._last_turn_s = self._watched_since_s = monotonic_s()
+        self._deadline_s = 0.0  # of the drain, then of the stop
+        self._progress_s = 0.0
+        selector.register(inbox, selectors.EVENT_READ, self._on_signals)
+
+    def run(self) -> ExitCode:
+        """Start every child, and return once the last one is gone."""
+        gc.collect()
+        gc.freeze()  # what is here now stays shared with the children: a collection would write to every page
+        try:
+            self.crew.start(Events(self._on_all_ready, self._on_death))
+        except ChildError as error:
+            self._fail(ExitCode(error.exit_code), str(error))
+        while self.phase is not Phase.STOPPING or any(self.crew.living()):
+            for key, _ in self._selector.select(self._wait_s()):
+                key.data()
+            self._turn(monotonic_s())
+        return self._exit_code
+
+    def drain(self) -> None:
+        """Let sessions end, up to timeouts.drain, then stop."""
+        if self.phase in (Phase.DRAINING, Phase.STOPPING):
+            return
+        limit_s = self._timeouts.drain
+        self.phase = Phase.DRAINING
+        self._deadline_s = monotonic_s() + limit_s + DRAIN_GRACE_S
+        self._progress_s = monotonic_s() + PROGRESS_S
+        self.crew.tell(OrderMessage(Order.DRAIN, limit_s), self.crew.session_slots())
+        self._hooks.close_listeners()
+        sessions = self.crew.sessions()
+        _log.info("draining: sessions left %d, up to %g s; a second signal stops at once", sessions, limit_s)
+
+    def stop(self) -> None:
+        """End every child now. A second call kills."""
+        if self.phase is Phase.STOPPING:
+            self._deadline_s = monotonic_s()
+            return
+        self.phase = Phase.STOPPING
+        self._deadline_s = monotonic_s() + STOP_S
+        self.crew.tell(OrderMessage(Order.STOP), self.crew.slots)
+        self._hooks.close_listeners()
+
+    @property
+    def drain_s(self) -> float:
+        """Seconds that a drain gives sessions to end."""
+        return self._timeouts.drain
+
+    @property
+    def end_limit_s(self) -> float:
+        """Seconds within which a drain that begins now has ended, whatever the children do."""
+        return self._timeouts.drain + DRAIN_GRACE_S + STOP_S + WATCH_S
+
+    def _on_all_ready(self) -> None:
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.RUNNING
+            self._hooks.announce()
+
+    def _on_death(self, slot: Slot, death: Death) -> None:
+        starting = self.phase is Phase.STARTING
+        code = fatal_exit_code(starting=starting, was_ready=death.was_ready, exit_code=death.exit_code)
+        if code is not None:
+            self._fail(code, f"{slot.role.name}, {death}")
+        elif self._is_wanted(slot):
+            _log.error("%s, %s; next in %.1f s", slot.role.name, death, slot.schedule(monotonic_s()))
+        elif death.exit_code != 0:
+            _log.warning("%s, %s", slot.role.name, death)
+
+    def _is_wanted(self, slot: Slot) -> bool:
+        if self.phase is Phase.DRAINING:
+            return not slot.role.carries_sessions
+        return self.phase is not Phase.STOPPING
+
+    def _fail(self, code: ExitCode, why: str) -> None:
+        _log.error("could not start: %s", why)
+        self._exit_code = code
+        self.stop()
+
+    def _on_signals(self) -> None:
+        for number in self._inbox.take():
+            if number in (signal.SIGTERM, signal.SIGINT):
+                _log.info("got %s", number.name)
+                self._end()
+            else:
+                _log.info("got %s, which means nothing here yet", number.name)
+
+    def _end(self) -> None:
+        """Drain, or stop where that is already under way, or kill where even that is."""
+        if self.phase in (Phase.DRAINING, Phase.STOPPING):
+            self.stop()
+        else:
+            self.drain()
+
+    def _wait_s(self) -> float:
+        due_s = self.crew.due_in_s(monotonic_s())
+        return WATCH_S if due_s is None else max(0.0, min(WATCH_S, due_s))
+
+    def _turn(self, now_s: float) -> None:
+        """Do what is due by the clock."""
+        if now_s - self._last_turn_s > AWAY_S:
+            self._watched_since_s = now_s
+        self._last_turn_s = now_s
+        limit_s = self._timeouts.worker_heartbeat
+        self.crew.turn(now_s, limit_s=limit_s, watched_since_s=self._watched_since_s)
+        self._hooks.chore(now_s)
+        if self.phase is Phase.DRAINING:
+            self._turn_of_drain(now_s)
+        elif self.phase is Phase.STOPPING and now_s >= self._deadline_s:
+            self.crew.kill()
+
+    def _turn_of_drain(self, now_s: float) -> None:
+        if now_s >= self._deadline_s or all(slot.child is None for slot in self.crew.session_slots()):
+            self.stop()
+        elif now_s >= self._progress_s:
+            self._progress_s = now_s + PROGRESS_S
+            left_s = max(0.0, self._deadline_s - DRAIN_GRACE_S - now_s)
+            _log.info("draining: sessions left %d, up to %.0f s more", self.crew.sessions(), left_s)
