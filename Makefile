@@ -1,0 +1,68 @@
+# Everything a newcomer and CI run. Needs python3 (3.11 or later) with its venv module, and make; nothing is compiled.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help start test check fix cover bench bench-smoke lock clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Set-up runs once for each change of what is to be installed. The pinned set first, then the tree itself on top of it.
+$(READY): pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --only-binary :all: --requirement requirements-dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# In a terminal's foreground the gateway gets a process group of its own, as under an interactive shell: Ctrl-C then
+# reaches it and not make, which would end with an error while the gateway still drains. Fields as in proc(5).
+start: $(READY) ## run a gateway here: SOCKS5 and HTTP CONNECT on 127.0.0.1:1080; Ctrl-C drains and stops it
+	@read -r _ _ _ _ group _ _ foreground _ </proc/$$$$/stat; \
+	if ((group == foreground)); then set -m; $(BIN)/gateway start --workers auto; \
+	else exec $(BIN)/gateway start --workers auto; fi
+
+test: $(READY) ## run all tests; PYTEST_ARGS="-k NAME" picks some
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY) ## judge the code and change nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+fix: $(READY) ## mend what tools can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/codespell --write-changes
+
+cover: $(READY) ## run all tests and show the lines that none of them reached
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+bench: $(READY) ## measure next to HAProxy and nginx; takes minutes, writes bench-results/; BENCH_ARGS="--only bulk" picks some
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-smoke: $(READY) ## run every measurement for a moment, to see that it runs
+	$(BIN)/python -m tests.bench --smoke
+
+lock: ## write requirements-dev.txt anew from pyproject.toml
+	set -euo pipefail; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	"$$fresh/bin/pip" install --quiet --only-binary :all: --upgrade setuptools; \
+	"$$fresh/bin/pip" install --quiet --prefer-binary --no-build-isolation '.[dev]'; \
+	{ head -1 requirements-dev.txt; "$$fresh/bin/pip" freeze --all | grep -vE '^(pip|midmile)\b'; } > "$$fresh/lock"; \
+	cp "$$fresh/lock" requirements-dev.txt
+
+clean: ## remove all that was made, the environment too
+	rm -rf $(VENV) build dist *.egg-info bench-results .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,216 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from gateway.cli import app
+from gateway.exit_codes import ExitCode
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., Any]
+
+
+def gateway_command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+    )
+
+
+def gateway_process(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def commands() -> dict[str, Any]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return dict(group.commands)
+
+
+def test_each_option_is_explained_and_each_command_has_them_in_the_same_order() -> None:
+    order = ["--config", "--runtime-dir", "--listen", "--to", "--workers", "--now", "--rotate", "--json"]
+    for name, command in commands().items():
+        options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+        assert all(getattr(option, "help", None) for option in options), name
+        places = [order.index(option.opts[0]) for option in options]
+        assert places == sorted(places), name
+        assert all(f"{int(code)} " in (command.epilog or "") for code in ExitCode), name
+
+
+def test_version_is_printed_without_loading_a_server() -> None:
+    probe = (
+        "import sys; sys.argv[1:] = ['version']; from gateway import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    )
+    heavy = ("gevent", "psutil", "prometheus_client", "gateway.config", "gateway.config_schema")
+    loaded = f"print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", probe + loaded],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    said, modules = done.stdout.splitlines()
+    assert said.startswith("midmile ")
+    assert modules == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["start", "--workers", "0"],
+        ["start", "--workers", "many"],
+        ["start", "--listen", "8080"],
+        ["start", "--to", "192.0.2.1:443"],
+        ["start", "--config", "a.toml", "--listen", "127.0.0.1:8080"],
+        ["dance"],
+        ["check"],
+    ],
+)
+def test_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
+    done = gateway_command(*words)
+    assert done.returncode == ExitCode.USAGE
+    assert "Usage" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "health", "sessions", "stop"])
+def test_nothing_runs_is_one_line_and_not_well(command: str, tmp_path: Path) -> None:
+    done = gateway_command(command, "--runtime-dir", str(tmp_path))
+    assert done.returncode == ExitCode.UNWELL
+    assert done.stderr == f"no gateway runs in {tmp_path}\n"
+    assert done.stdout == ""
+
+
+def test_init_writes_a_file_that_check_accepts_and_never_writes_over_one(tmp_path: Path) -> None:
+    file = tmp_path / "midmile.toml"
+    assert gateway_command("init", str(file)).returncode == ExitCode.OK
+    assert gateway_command("check", str(file)).stdout == f"{file}: correct\n"
+    file.write_text("mine")
+    done = gateway_command("init", str(file))
+    assert done.returncode == ExitCode.USAGE
+    assert "File exists" in done.stderr
+    assert file.read_text() == "mine"
+
+
+def test_wrong_file_shows_every_problem_for_people_and_for_programs(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text('[gateway]\nworkers = -1\ncolour = "red"\n')
+    for words in (["check", str(file)], ["start", "--config", str(file)], ["status", "--config", str(file)]):
+        done = gateway_command(*words)
+        assert done.returncode == ExitCode.CONFIGURATION
+        assert "gateway.workers" in done.stderr
+        assert "gateway.colour" in done.stderr
+    done = gateway_command("check", "--json", str(file))
+    assert done.returncode == ExitCode.CONFIGURATION
+    keys = {problem["key"] for problem in json.loads(done.stdout)["problems"]}
+    assert {"gateway.workers", "gateway.colour"} <= keys
+
+
+def test_status_shows_listeners_and_each_worker_within_120_columns(start: Start) -> None:
+    gateway = start(workers=2).wait_ready()
+    _, pid = gateway.who()
+    done = gateway_command("status", "--runtime-dir", str(gateway.runtime_dir))
+    assert done.returncode == ExitCode.OK
+    assert f"127.0.0.1:{gateway.port}" in done.stdout
+    assert any(str(pid) in line and "ready" in line for line in done.stdout.splitlines())
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    facts = json.loads(gateway_command("status", "--json", "--runtime-dir", str(gateway.runtime_dir)).stdout)
+    assert facts["gateway"]["listeners"][0]["address"] == f"127.0.0.1:{gateway.port}"
+    assert pid in [worker["pid"] for worker in facts["workers"]]
+
+
+def test_status_still_shows_workers_while_the_supervisor_hangs(start: Start) -> None:
+    gateway = start().wait_ready()
+    _, pid = gateway.who()
+    gateway.process.send_signal(19)  # SIGSTOP
+    done = gateway_command("status", "--runtime-dir", str(gateway.runtime_dir))
+    assert done.returncode == ExitCode.OK
+    assert "the supervisor does not answer" in done.stderr
+    assert str(pid) in done.stdout
+
+
+def test_health_says_well(start: Start) -> None:
+    gateway = start().wait_ready()
+    assert gateway_command("health", "--runtime-dir", str(gateway.runtime_dir)).returncode == ExitCode.OK
+
+
+def test_health_judges_by_the_running_gateways_limit_while_its_supervisor_hangs(start: Start) -> None:
+    gateway = start(heartbeat_s=1.0).wait_ready()
+    gateway.process.send_signal(19)  # SIGSTOP
+    gateway.hang()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    deadline_s = time.monotonic() + 5.0  # half of the limit of a gateway that sets none
+    while (done := gateway_command("health", *where)).returncode == ExitCode.OK:
+        assert time.monotonic() < deadline_s
+    assert done.returncode == ExitCode.UNWELL
+    assert "worker 0 gave its last heartbeat" in done.stdout
+
+
+def test_health_of_a_draining_gateway_is_degraded_and_stop_says_for_how_long(start: Start) -> None:
+    gateway = start().wait_ready()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    with gateway.stay() as session, gateway_process("stop", *where) as stopping:
+        gateway.wait_for(r"told to drain by pid \d+ of user \d+\n")
+        gateway.wait_for(r"draining: sessions left 1, up to 30 s")
+        session.sendall(b"x")
+        assert session.recv(100) == b"x"
+        told = gateway_command("health", *where)
+        session.close()
+        _, said = stopping.communicate(timeout=60)
+    assert (told.returncode, told.stdout) == (ExitCode.OK, "degraded\n  draining\n")
+    assert "draining: sessions left 1, up to 30 s" in said
+
+
+def test_sessions_are_a_table_or_json(start: Start) -> None:
+    gateway = start(workers=2).wait_ready()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    lines = gateway_command("sessions", *where).stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[1].split()[:4] == ["small", "192.0.2.1:50000", "192.0.2.2:443", "1m01s"]
+    assert max(map(len, lines)) <= 120
+    listed = json.loads(gateway_command("sessions", "--json", *where).stdout)
+    assert [session["outbound_rtt_us"] for session in listed["sessions"]] == [90_000, 90_000]
+    assert listed["silent_workers"] == {}
+
+
+def test_hung_worker_is_named_and_the_others_sessions_are_shown(start: Start) -> None:
+    gateway = start(workers=2).wait_ready()
+    gateway.hang()
+    done = gateway_command("sessions", "--runtime-dir", str(gateway.runtime_dir))
+    assert done.returncode == ExitCode.UNWELL
+    assert len(done.stdout.splitlines()) == 2
+    assert "is missing: no answer within" in done.stderr
+
+
+def test_stop_waits_for_the_end(start: Start) -> None:
+    gateway = start().wait_ready()
+    done = gateway_command("stop", "--runtime-dir", str(gateway.runtime_dir))
+    assert done.returncode == ExitCode.OK
+    assert done.stdout == f"stopped, pid {gateway.process.pid}\n"
+    assert gateway.end() == 0
+
+
+def test_stop_now_does_not_wait_for_sessions(start: Start) -> None:
+    gateway = start().wait_ready()
+    with gateway.stay():
+        assert gateway_command("stop", "--now", "--runtime-dir", str(gateway.runtime_dir)).returncode == ExitCode.OK
+        assert gateway.end() == 0

@@ -1,0 +1,162 @@
+"""What keys mean to one another: each rule, and what is close to breaking one and does not."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewaySettings, settle
+from gateway.config_files import parse_tables
+from gateway.surroundings import Surroundings
+from pools.net.errors import ConfigurationError
+
+HERE = Surroundings(uid=0, congestion_controls=frozenset({"cubic", "reno"}))
+PEERS = "not yet: needs gateways that know each other"
+
+
+def listen(name: str = "a", bind: str = "127.0.0.1:1080", mode: str = "mixed", more: str = "") -> str:
+    return f'[[listen]]\nname = "{name}"\nbind = "{bind}"\nmode = "{mode}"\n{more}\n'
+
+
+def settled(text: str, surroundings: Surroundings = HERE) -> GatewaySettings:
+    return settle(parse_tables(text.encode(), source="file"), folder=Path(), surroundings=surroundings)
+
+
+def lines_of(text: str, surroundings: Surroundings = HERE) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        settled(text, surroundings)
+    return str(caught.value).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", ["listen: must have at least one [[listen]] table; found nothing"]),
+        (
+            "[[listen]]",
+            [f"listen[0].{key}: is required; found nothing" for key in ("name", "bind", "mode")],
+        ),
+        (listen(mode="forward"), ['listen[0].to: is required where mode is "forward"; found nothing']),
+        (
+            listen(mode="socks5", more='to = "a:1"'),
+            ['listen[0].to: must be absent unless mode is "forward"; clients name the destination; found "a:1"'],
+        ),
+        (
+            listen(mode="forward", more='to = "a:1"\nusers_file = "users"'),
+            ['listen[0].users_file: must be absent where mode is "forward"; no client is asked there; found a path'],
+        ),
+        (
+            listen(more="dual_stack = true"),
+            ["listen[0].dual_stack: must be false where bind is an IPv4 address; found true"],
+        ),
+        (
+            listen() + listen(bind="127.0.0.1:1081"),
+            ['listen[1].name: must be unique, and listen[0] has it; found "a"'],
+        ),
+        (
+            listen() + listen(name="b"),
+            ['listen[1].bind: must be an address and port of its own, and listen[0] has it; found "127.0.0.1:1080"'],
+        ),
+        (
+            listen(bind="[::1]:80") + listen(name="b", bind="[0:0::1]:80"),
+            ['listen[1].bind: must be an address and port of its own, and listen[0] has it; found "[0:0::1]:80"'],
+        ),
+        (
+            listen(bind="0.0.0.0:80") + listen(name="b", bind="[::]:80", more="dual_stack = true"),
+            ['listen[1].bind: must be an address and port of its own, and listen[0] has it; found "[::]:80"'],
+        ),
+        (
+            listen(bind="127.0.0.1:9900"),
+            ['listen[0].bind: must be an address and port of its own, and admin.http has it; found "127.0.0.1:9900"'],
+        ),
+        (
+            listen(more='congestion = "warp"'),
+            ['listen[0].congestion: must be one that this kernel offers (cubic, reno); found "warp"'],
+        ),
+        (
+            '[outbound]\ncongestion = "warp"\n' + listen(),
+            ['outbound.congestion: must be one that this kernel offers (cubic, reno); found "warp"'],
+        ),
+        (
+            "[keepalive]\nuser_timeout = 75\n" + listen(),
+            ["keepalive.user_timeout: must be less than idle + interval * probes, which is 75; found 75"],
+        ),
+        (
+            '[gateway]\nruntime_dir = "run"\n' + listen(),
+            ['gateway.runtime_dir: must be an absolute path; found "run"'],
+        ),
+    ],
+)
+def test_a_broken_rule_names_the_key_that_breaks_it(text: str, lines: list[str]) -> None:
+    assert lines_of(text) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[overlay]\nbind = "0.0.0.0:7400"\nkey_file = "key"\n', f"overlay: {PEERS}; found a table"),
+        ('[[peer]]\nname = "mumbai"\naddress = "203.0.113.9:7400"\n', f"peer[0]: {PEERS}; found a table"),
+        ('[egress]\nallow = ["10.0.0.0/8:443"]\n', f"egress: {PEERS}; found a table"),
+    ],
+)
+def test_a_table_that_is_not_built_yet_says_so(text: str, line: str) -> None:
+    assert lines_of(text + listen()) == [line]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (listen(more='via = ["mumbai", "pune"]'), f'listen[0].via: {PEERS}; found "mumbai, pune"'),
+        (listen(more="early_syn = true"), "listen[0].early_syn: not yet: needs SYN capture; found true"),
+        (
+            listen(mode="tproxy"),
+            'listen[0].mode: not yet: needs connections redirected by the firewall; found "tproxy"',
+        ),
+        (
+            listen(mode="redirect"),
+            'listen[0].mode: not yet: needs connections redirected by the firewall; found "redirect"',
+        ),
+    ],
+)
+def test_a_key_that_is_not_built_yet_says_so(text: str, line: str) -> None:
+    assert lines_of(text) == [line]
+
+
+def test_the_defaults_of_what_is_not_built_yet_are_accepted() -> None:
+    text = "[limits]\nearly_syn_pending = 10\n" + listen(more="via = []\nearly_syn = false")
+    assert settled(text).limits.early_syn_pending == 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        listen(bind="0.0.0.0:80") + listen(name="b", bind="127.0.0.1:80"),
+        listen(bind="0.0.0.0:80") + listen(name="b", bind="[::]:80"),
+        listen(bind="127.0.0.1:80") + listen(name="b", bind="[::]:80", more="dual_stack = true"),
+        listen(bind="127.0.0.1:80") + listen(name="b", bind="127.0.0.1:81"),
+    ],
+)
+def test_two_listeners_may_share_a_port_where_the_kernel_tells_them_apart(text: str) -> None:
+    assert len(settled(text).listens) == 2
+
+
+def test_a_listener_may_have_the_admin_address_where_admin_is_off() -> None:
+    assert settled('[admin]\nhttp = "off"\n' + listen(bind="127.0.0.1:9900")).admin is None
+
+
+def test_a_kernel_that_does_not_tell_what_it_offers_gets_the_benefit_of_the_doubt() -> None:
+    text = listen(more='congestion = "warp"')
+    assert settled(text, Surroundings(uid=0)).listens[0].congestion == "warp"
+
+
+def test_the_longest_runtime_dir_still_holds_a_socket() -> None:
+    longest = "/" + "d" * 93
+    assert settled(f'[gateway]\nruntime_dir = "{longest}"\n' + listen()).runtime_dir == Path(longest)
+    [line] = lines_of(f'[gateway]\nruntime_dir = "{longest}d"\n' + listen())
+    assert line.startswith("gateway.runtime_dir: must be a path of at most 94 bytes, as its socket's is; found")
+
+
+def test_a_runtime_dir_in_a_shared_place_must_be_private(tmp_path: Path) -> None:
+    surroundings = Surroundings(uid=12345, shared_dir=tmp_path)
+    surroundings.runtime_dir.mkdir(mode=0o755)
+    [line] = lines_of(listen(), surroundings)
+    assert line.startswith("gateway.runtime_dir: must be a directory of this user alone, mode 0700; found")

@@ -1,0 +1,113 @@
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway import control_client
+from gateway.control import CONNECTIONS_LIMIT, REQUEST_LIMIT
+from gateway.control_client import NoAnswer, NotRunning, ask
+from workers.operator_wire import FrameReader, frame
+
+Start = Callable[..., Any]
+
+
+def connect(gateway: Any) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    connection.connect(str(gateway.runtime_dir / "control.sock"))
+    return connection
+
+
+def test_ping_and_status_are_answered(start: Start) -> None:
+    gateway = start(workers=2).wait_ready()
+    assert ask(gateway.runtime_dir, {"request": "ping"}) == {"ok": True, "pid": gateway.process.pid}
+    told = ask(gateway.runtime_dir, {"request": "status"})
+    assert told["phase"] == "running"
+    assert told["listeners"] == [{"name": "default", "mode": "mixed", "address": f"127.0.0.1:{gateway.port}", "to": ""}]
+    assert gateway.who()[1] in [worker["pid"] for worker in told["workers"]]
+
+
+def test_request_in_pieces_is_answered(start: Start) -> None:
+    gateway = start().wait_ready()
+    with connect(gateway) as connection:
+        for byte in frame({"request": "ping"}):
+            connection.sendall(bytes([byte]))
+        (reply,) = FrameReader().feed(connection.recv(1000))
+    assert reply["ok"]
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        frame({"request": "dance"}),
+        frame(["ping"]),
+        frame({"request": "sessions", "worker": 99}),
+        frame({"request": "stop"}),
+    ],
+)
+def test_request_that_is_not_understood_is_refused_with_a_reason(start: Start, request_bytes: bytes) -> None:
+    gateway = start().wait_ready()
+    with connect(gateway) as connection:
+        connection.sendall(request_bytes)
+        (reply,) = FrameReader().feed(connection.recv(1000))
+    assert not reply["ok"]
+    assert reply["error"]
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 100, frame("x" * REQUEST_LIMIT), b"\0\0\0\1\xc1"])
+def test_garbage_costs_only_its_own_connection(start: Start, garbage: bytes) -> None:
+    gateway = start().wait_ready()
+    with connect(gateway) as connection:
+        connection.sendall(garbage)
+        try:
+            assert connection.recv(1000) == b""
+        except ConnectionResetError:  # it did not even read all of it
+            assert connection.fileno() >= 0
+    assert ask(gateway.runtime_dir, {"request": "ping"})["ok"]
+
+
+def test_silent_operators_are_bounded_and_dropped_in_time(start: Start) -> None:
+    gateway = start().wait_ready()
+    silent = [connect(gateway) for _ in range(CONNECTIONS_LIMIT)]
+    with pytest.raises(NoAnswer):
+        ask(gateway.runtime_dir, {"request": "ping"})
+    for connection in silent:
+        assert connection.recv(10) == b""  # the deadline
+        connection.close()
+    assert ask(gateway.runtime_dir, {"request": "ping"})["ok"]
+
+
+def test_nobody_there_is_told_from_somebody_who_is_silent(start: Start, tmp_path: Any) -> None:
+    with pytest.raises(NotRunning):
+        ask(tmp_path, {"request": "ping"})
+    gateway = start().wait_ready()
+    gateway.process.send_signal(19)  # SIGSTOP
+    with pytest.raises(NoAnswer, match="no answer within"):
+        ask(gateway.runtime_dir, {"request": "ping"}, limit_s=0.2)
+
+
+def test_worker_writes_its_sessions_to_the_operator_itself(start: Start) -> None:
+    gateway = start().wait_ready()
+    (row,) = control_client.sessions(gateway.runtime_dir, 0)
+    assert (row.listener, row.client, row.outbound_retransmits) == ("small", "192.0.2.1:50000", 3)
+
+
+def test_hung_worker_costs_only_its_own_rows(start: Start) -> None:
+    gateway = start().wait_ready()
+    gateway.hang()
+    with pytest.raises(NoAnswer, match="no answer within"):
+        list(control_client.sessions(gateway.runtime_dir, 0, limit_s=0.2))
+    assert ask(gateway.runtime_dir, {"request": "ping"})["ok"]
+
+
+def test_stop_gives_a_descriptor_that_tells_the_end(start: Start) -> None:
+    gateway = start().wait_ready()
+    ending = control_client.stop(gateway.runtime_dir, now=False)
+    assert ending.pid == gateway.process.pid
+    assert (ending.drain_s, ending.limit_s > ending.drain_s) == (30.0, True)
+    gateway.wait_for(rf"told to drain by pid {os.getpid()} of user {os.getuid()}\n")
+    assert control_client.wait_for_end(ending.pidfd, 20)
+    assert gateway.end() == 0
+    os.close(ending.pidfd)

@@ -1,0 +1,82 @@
+"""The doctor on this host: addresses really tried, the whole examination of the default configuration."""
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway import config
+from gateway.doctor import address, demand_of, examine, ports_of, runtime_dir, try_out
+from gateway.findings import Finding, Level
+from pools.net.endpoint import Endpoint
+from pools.net.trials import TrialError
+
+NOBODY = frozenset[int]()
+
+
+def refused() -> None:
+    raise TrialError("cannot splice: EPERM")
+
+
+def test_an_address_that_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    assert address("orders", Endpoint("127.0.0.1", port), dual_stack=False, ours=NOBODY).level is Level.OK
+
+
+def test_an_address_that_is_taken_by_a_stranger_or_by_our_own_gateway() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = Endpoint("127.0.0.1", taken.getsockname()[1])
+        stranger = address("orders", bind, dual_stack=False, ours=NOBODY)
+        own = address("orders", bind, dual_stack=False, ours=ports_of(os.getpid()))
+    assert (stranger.level, stranger.check) == (Level.FAIL, "address of orders")
+    assert "EADDRINUSE" in stranger.found
+    assert (own.level, own.found) == (Level.OK, f"{bind} is held by the running gateway")
+
+
+def test_a_process_that_is_gone_listens_nowhere() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert ports_of(pid) == frozenset()
+
+
+def test_a_runtime_directory_that_can_be_made_and_one_that_cannot(tmp_path: Path) -> None:
+    assert runtime_dir(tmp_path / "new" / "midmile").level is Level.OK
+    (tmp_path / "file").write_text("")
+    finding = runtime_dir(tmp_path / "file" / "midmile")
+    assert finding.level is Level.FAIL
+    assert finding.advice.startswith("RuntimeDirectory=midmile")
+
+
+def test_a_trial_that_fails_becomes_a_finding_with_advice() -> None:
+    assert try_out("splice", refused, Level.WARN, "do this") == Finding(
+        "splice", Level.WARN, "cannot splice: EPERM", "do this"
+    )
+
+
+def test_the_demand_names_every_address_and_congestion_control() -> None:
+    settings = config.default(listen=Endpoint("127.0.0.1", 8443))
+    settings = replace(settings, outbound=replace(settings.outbound, congestion="bbr"), workers=None)
+    demand = demand_of(settings, cores=4)
+    assert (demand.workers, demand.congestions) == (4, frozenset({"bbr"}))
+    assert demand.binds[0] == ("default", Endpoint("127.0.0.1", 8443))
+    assert demand_of(replace(settings, workers=3), cores=4).workers == 3
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> config.GatewaySettings:
+    usual = config.default()
+    anywhere = replace(usual.listens[0], bind=Endpoint("127.0.0.1", 0))
+    return replace(usual, listens=(anywhere,), runtime_dir=tmp_path, admin=None)
+
+
+def test_a_whole_examination_advises_wherever_it_finds_fault(settings: config.GatewaySettings) -> None:
+    findings = examine(settings)
+    assert len({finding.check for finding in findings}) == len(findings)
+    assert {"kernel", "descriptors", "splice", "reuseport program", "address of default"} <= {f.check for f in findings}
+    assert all(bool(finding.advice) == (finding.level is not Level.OK) for finding in findings)
+    assert all("\n" not in finding.advice for finding in findings)

@@ -1,0 +1,178 @@
+"""The scoreboard over real files and real forks."""
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pools.net.scoreboard import GAUGES, Cell, ChildState, ListenCell, Scoreboard, ScoreboardError
+
+ROWS = 3
+LISTENERS = 2
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "scoreboard"
+
+
+def create(path: Path, *, started_ns: int = 5) -> Scoreboard:
+    return Scoreboard.create(
+        path, rows=ROWS, listeners=LISTENERS, supervisor_pid=4242, started_ns=started_ns, heartbeat_limit_ns=9
+    )
+
+
+@pytest.fixture
+def board(path: Path) -> Iterator[Scoreboard]:
+    created = create(path)
+    yield created
+    created.close()
+
+
+def all_words(board: Scoreboard, index: int) -> list[int]:
+    return board.row(index).words.tolist()
+
+
+def test_a_new_board_says_whose_it_is_and_is_zero(board: Scoreboard) -> None:
+    assert (board.rows, board.listeners) == (ROWS, LISTENERS)
+    assert (board.supervisor_pid, board.started_ns) == (4242, 5)
+    assert not any(any(all_words(board, index)) for index in range(ROWS))
+
+
+def test_the_file_is_not_for_others(board: Scoreboard, path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
+
+
+def test_a_row_belongs_to_one_child(board: Scoreboard) -> None:
+    words = board.row(1).words
+    words[:] = memoryview(b"\xff" * words.nbytes).cast("Q")
+    assert not any(all_words(board, 0))
+    assert not any(all_words(board, 2))
+    assert (board.supervisor_pid, board.started_ns) == (4242, 5)
+
+
+def test_cells_and_listener_cells_keep_apart(board: Scoreboard) -> None:
+    row = board.row(0)
+    for value, cell in enumerate(Cell, start=1):
+        row[cell] = value
+    for index in range(LISTENERS):
+        for column in ListenCell:
+            row.set_listener(index, column, 1000 * (index + 1) + column)
+    assert [row[cell] for cell in Cell] == list(range(1, len(Cell) + 1))
+    assert row.listener(1, ListenCell.FAILED) == 2000 + ListenCell.FAILED
+    assert row.listener(0, ListenCell.SESSIONS) == 1000
+
+
+def test_add_counts(board: Scoreboard) -> None:
+    row = board.row(2)
+    row.add(Cell.SESSIONS_TOTAL)
+    row.add(Cell.SESSIONS_TOTAL, 41)
+    assert row[Cell.SESSIONS_TOTAL] == 42
+
+
+def test_a_number_of_64_bits_fits_and_a_larger_one_changes_nothing(board: Scoreboard) -> None:
+    row = board.row(0)
+    row[Cell.FORWARD_BYTES] = 2**64 - 1
+    with pytest.raises(ValueError, match="invalid value"):
+        row.add(Cell.FORWARD_BYTES)
+    assert row[Cell.FORWARD_BYTES] == 2**64 - 1
+
+
+@pytest.mark.parametrize("index", [-1, ROWS])
+def test_a_row_that_is_not_there_is_refused(board: Scoreboard, index: int) -> None:
+    with pytest.raises(IndexError, match=f"from 0 to 2; found {index}"):
+        board.row(index)
+
+
+def test_clear_gauges_keeps_totals_and_what_the_successor_needs(board: Scoreboard) -> None:
+    row = board.row(0)
+    for cell in Cell:
+        row[cell] = 7
+    for column in ListenCell:
+        row.set_listener(1, column, 9)
+    row.clear_gauges()
+    assert (row[Cell.PID], row[Cell.STATE]) == (0, ChildState.ABSENT)
+    assert all(row[cell] == 0 for cell in Cell if cell in GAUGES)
+    assert all(row[cell] == 7 for cell in Cell if cell >= Cell.SESSIONS_TOTAL)
+    assert row.listener(1, ListenCell.SESSIONS) == 0
+    assert row.listener(1, ListenCell.SESSIONS_TOTAL) == 9
+
+
+def test_a_forked_child_is_seen_by_its_parent_and_by_a_reader(board: Scoreboard, path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        board.row(1)[Cell.SESSIONS] = 17
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    reader = Scoreboard.open(path)
+    assert board.row(1)[Cell.SESSIONS] == reader.row(1)[Cell.SESSIONS] == 17
+    reader.close()
+
+
+def test_a_reader_sees_later_writes_and_cannot_write(board: Scoreboard, path: Path) -> None:
+    reader = Scoreboard.open(path)
+    board.row(0).add(Cell.SESSIONS_TOTAL, 3)
+    assert reader.row(0)[Cell.SESSIONS_TOTAL] == 3
+    assert (reader.supervisor_pid, reader.started_ns, reader.heartbeat_limit_ns) == (4242, 5, 9)
+    with pytest.raises(TypeError, match="read-only"):
+        reader.row(0)[Cell.SESSIONS_TOTAL] = 1
+    reader.close()
+
+
+def test_a_new_board_replaces_the_file_and_leaves_the_old_mapping_whole(board: Scoreboard, path: Path) -> None:
+    board.row(0)[Cell.PID] = 1
+    successor = create(path, started_ns=6)
+    reader = Scoreboard.open(path)
+    assert (reader.started_ns, reader.row(0)[Cell.PID]) == (6, 0)
+    assert (board.started_ns, board.row(0)[Cell.PID]) == (5, 1)
+    assert [file.name for file in path.parent.iterdir()] == ["scoreboard"]
+    reader.close()
+    successor.close()
+
+
+def test_a_draft_left_by_a_crash_is_no_obstacle(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(b"half")
+    create(path).close()
+    Scoreboard.open(path).close()
+
+
+def test_a_missing_file_is_said_so(path: Path) -> None:
+    with pytest.raises(ScoreboardError, match="cannot read the scoreboard .*No such file"):
+        Scoreboard.open(path)
+
+
+@pytest.mark.parametrize("wrong", ["empty", "short", "foreign", "truncated", "more rows than words"])
+def test_a_wrong_file_is_refused(path: Path, wrong: str) -> None:
+    create(path).close()
+    good = path.read_bytes()
+    contents = {
+        "empty": b"",
+        "short": good[:16],
+        "foreign": bytes(len(good)),
+        "truncated": good[:-8],
+        "more rows than words": good[:8] + struct.pack("=Q", ROWS + 1) + good[16:],
+    }
+    path.write_bytes(contents[wrong])
+    with pytest.raises(ScoreboardError):
+        Scoreboard.open(path)
+
+
+def test_close_ends_the_rows_that_were_handed_out(path: Path) -> None:
+    board = create(path)
+    row = board.row(0)
+    board.close()
+    with pytest.raises(ValueError, match="released"):
+        row[Cell.PID] = 1
+    with pytest.raises(ValueError, match="released"):
+        board.row(1).add(Cell.SESSIONS)
+
+
+def test_opening_and_closing_leaks_no_descriptor(path: Path) -> None:
+    create(path).close()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        Scoreboard.open(path).close()
+    assert len(os.listdir("/proc/self/fd")) == before

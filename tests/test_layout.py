@@ -1,0 +1,74 @@
+"""The house's own rules that no linter knows: every module has its test, none grows too long, no test sleeps."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 350  # lines
+
+# Commands print what other modules found out; tests/gateway/test_cli.py runs them all as an operator does.
+EXEMPT_FOLDERS = {"gateway/commands"}
+# Not one decision in them: values with names.
+EXEMPT_MODULES = {"gateway/exit_codes.py", "pools/net/clock.py", "workers/settings.py"}
+
+# Parts of one mechanism that only work together; their test runs whole gateways in processes of their own.
+TESTED_WITH = {
+    "gateway/answers.py": "tests/gateway/test_control.py",
+    "gateway/control_client.py": "tests/gateway/test_control.py",
+    "gateway/child.py": "tests/gateway/test_supervisor.py",
+    "gateway/crew.py": "tests/gateway/test_supervisor.py",
+    "gateway/launch.py": "tests/gateway/test_supervisor.py",
+    "gateway/slot.py": "tests/gateway/test_supervisor.py",
+}
+
+
+def python_files(*folders: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+PRODUCT = python_files("gateway", "workers", "pools")
+TESTS = python_files("tests")
+
+
+def is_exempt(module: Path) -> bool:
+    return module.name == "__init__.py" or str(module) in EXEMPT_MODULES or str(module.parent) in EXEMPT_FOLDERS
+
+
+def sleeps(tree: ast.AST) -> list[int]:
+    """Give the lines on which something called sleep is called."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {ast.Name: "id", ast.Attribute: "attr"}
+    return [call.lineno for call in calls if getattr(call.func, names.get(type(call.func), ""), "") == "sleep"]
+
+
+def test_there_is_something_to_judge() -> None:
+    assert len(PRODUCT) > 50
+    assert len(TESTS) > 50
+
+
+@pytest.mark.parametrize("module", [name for name in PRODUCT if not is_exempt(Path(name))])
+def test_a_module_has_its_test(module: str) -> None:
+    path = Path(module)
+    expected = TESTED_WITH.get(module, Path("tests") / path.parent / f"test_{path.name}")
+    assert (ROOT / expected).is_file(), f"expected {expected}; found none"
+
+
+@pytest.mark.parametrize("name", sorted(EXEMPT_MODULES | EXEMPT_FOLDERS | TESTED_WITH.keys()))
+def test_what_is_exempt_exists(name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_a_module_is_short_enough_to_be_one_idea(module: str) -> None:
+    assert len((ROOT / module).read_text().splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_no_test_sleeps(test: str) -> None:
+    assert sleeps(ast.parse((ROOT / test).read_text())) == []
+
+
+def test_a_sleep_would_be_found() -> None:
+    assert sleeps(ast.parse("import time\ntime.sleep(1)\nsleep(2)\nasleep(3)")) == [2, 3]
