@@ -7,15 +7,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pools.net.endpoint import Endpoint
+from pools.path_choice import Choose
+from pools.peer import Peer
 
 
 class Mode(StrEnum):
-    """How a listener learns where a client wants to go."""
+    """How a listener learns where a client wants to go.
+
+    Attributes:
+        OVERLAY: other gateways come in here and say it in frames. No operator writes it: [overlay] makes the listener.
+    """
 
     FORWARD = "forward"
     SOCKS5 = "socks5"
     CONNECT = "connect"
     MIXED = "mixed"
+    OVERLAY = "overlay"
 
 
 class ProxyHeader(StrEnum):
@@ -42,6 +49,8 @@ class Listen:
         bind: address and port; the host is an address.
         to: the destination, for Mode.FORWARD only.
         dual_stack: an IPv6 listener that takes IPv4 clients too (ipv6(7), IPV6_V6ONLY off).
+        paths: gateways to cross, in order, one tuple for each path that may be taken; () dials from here.
+        choose: which of them a session takes.
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
@@ -54,6 +63,8 @@ class Listen:
     dual_stack: bool = False
     accept_proxy: bool = False
     send_proxy: ProxyHeader = ProxyHeader.OFF
+    paths: tuple[tuple[str, ...], ...] = ((),)
+    choose: Choose = Choose.FIRST
     users: dict[str, str] = field(default_factory=dict, repr=False)
     congestion: str = ""
     backlog: int = 4096
@@ -151,11 +162,21 @@ class AccessLog:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """All that one worker needs to know, the same for every worker."""
+    """All that one worker needs to know, the same for every worker.
+
+    Attributes:
+        listens: in the operator's order; the overlay's is last, if there is one.
+        gateway: this gateway's name; empty where it has no peers.
+        peers: the gateways that it may hold legs to.
+        key_file: where the overlay's keys are; empty without peers and overlay.
+    """
 
     listens: tuple[Listen, ...]
     workers: int
     shard_seed: int
+    gateway: str = ""
+    peers: tuple[Peer, ...] = ()
+    key_file: str = ""
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     keepalive: Keepalive = Keepalive()

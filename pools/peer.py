@@ -1,0 +1,29 @@
+"""What is known of another gateway from the configuration. `gateway.config` makes these; nothing here reads a file."""
+
+from dataclasses import dataclass
+
+from pools.body_values import Name
+from pools.net.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another gateway, which this one holds legs to.
+
+    Attributes:
+        name: what it calls itself, and paths call it.
+        address: where it takes legs in; a host name is looked up anew for each leg.
+        congestion: congestion control of the legs to it; empty leaves the system's.
+        pool_min: idle legs always kept, over all workers.
+        pool_max: legs at most, idle, lent and dialling, over all workers; a session that finds none idle may go beyond.
+        magazine: rounds of a magazine to begin with.
+        max_age: seconds after which a leg is replaced, up to a quarter earlier by chance.
+    """
+
+    name: Name
+    address: Endpoint
+    congestion: str = ""
+    pool_min: int = 16
+    pool_max: int = 512
+    magazine: int = 8
+    max_age: float = 3600.0
