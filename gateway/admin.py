@@ -26,8 +26,8 @@ from gateway.status import GatewayStatus, read
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ProtocolError
 from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
-from workers.post import Order, OrderMessage, Report, ReportMessage
 
 _CONNECTIONS_MAX: Final = 32
 _PATIENCE_S: Final = 10.0

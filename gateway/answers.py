@@ -9,7 +9,7 @@ from typing import Any
 from gateway.peer_process import peer_process
 from gateway.supervisor import Supervisor
 from pools.net.clock import monotonic_s
-from workers.post import Order, OrderMessage
+from pools.net.orders import Order, OrderMessage
 
 _log = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from gateway.exit_codes import ExitCode
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ChildError
 from pools.net.fd_passing import ChannelError, send_message
+from pools.net.orders import Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
-from workers.post import Post, Report, ReportMessage
+from workers.post import Post
 from workers.settings import LogFormat, WorkerSettings
 
 _log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from gateway.child import Role
 from gateway.slot import Death, Slot
 from pools.net.clock import monotonic_s
 from pools.net.errors import ChildError
+from pools.net.orders import OrderMessage
 from pools.net.scoreboard import Cell
-from workers.post import OrderMessage
 from workers.settings import LogFormat
 
 _log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from gateway.exit_codes import ExitCode
 from gateway.restart_policy import BackOff, Cure, cure
 from pools.net.errors import ChildError, ProtocolError
 from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message, socket_pair
+from pools.net.orders import OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell
-from workers.post import OrderMessage, Report, ReportMessage
 from workers.settings import LogFormat
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from gateway.signals import SignalInbox
 from gateway.slot import Death, Slot
 from pools.net.clock import monotonic_s
 from pools.net.errors import ChildError
-from workers.post import Order, OrderMessage
+from pools.net.orders import Order, OrderMessage
 from workers.settings import Timeouts
 
 WATCH_S: Final = 0.5

@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message
 from pools.net.greenlet_pool import GreenletPool
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.pipes import PipeCache
 from pools.net.pump import PumpRoom
 from pools.net.readiness import Readiness
@@ -21,7 +22,7 @@ from workers.acceptor import Acceptor
 from workers.access_log import AccessLog
 from workers.capacity import sessions_within, share_of
 from workers.egress import Egress
-from workers.post import Order, OrderMessage, Post, Report, ReportMessage
+from workers.post import Post
 from workers.pulse import Pulse
 from workers.session_listing import send_listing
 from workers.sessions import Sessions

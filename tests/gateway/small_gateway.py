@@ -20,9 +20,10 @@ from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ChildError
 from pools.net.fd_passing import receive_message, send_message
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState
 from workers.operator_wire import SessionRow, row_frames
-from workers.post import Order, OrderMessage, Post, Report, ReportMessage
+from workers.post import Post
 
 
 class SmallWorker:

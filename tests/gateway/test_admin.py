@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pools.net.clock import monotonic_ns
 from pools.net.fd_passing import receive_message, send_message, socket_pair
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState, Scoreboard
-from workers.post import Order, OrderMessage, Report, ReportMessage
 
 PATIENCE_S = 10
 

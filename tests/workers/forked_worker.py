@@ -24,9 +24,10 @@ import gevent
 
 from pools.net.endpoint import Endpoint
 from pools.net.fd_passing import receive_message, send_message, socket_pair
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, Row, Scoreboard
 from workers.listener import open_group
-from workers.post import Order, OrderMessage, Post, Report, ReportMessage
+from workers.post import Post
 from workers.settings import AccessLog, Listen, LogFormat, Mode, WorkerSettings
 from workers.shard import ShardHash
 from workers.source_limit import SourceTable

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pools.net.orders import Order
 from pools.net.scoreboard import Cell
 from tests.workers.forked_worker import Origin, forked_worker, forward, read_all, read_exactly
-from workers.post import Order
 from workers.settings import Limits
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pools.net.endpoint import Endpoint
+from pools.net.orders import Order
 from pools.net.scoreboard import Cell
 from tests.workers.forked_worker import (
     ForkedWorker,
@@ -20,7 +21,6 @@ from tests.workers.forked_worker import (
     read_exactly,
     reset,
 )
-from workers.post import Order
 from workers.settings import AccessLog, Limits, Listen, LogFormat, Mode, ProxyHeader, Timeouts
 
 GREETING = b"\x05\x01\x00"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pools.net.clock import monotonic_ns
+from pools.net.orders import Order, Report
 from pools.net.scoreboard import Cell, ChildState, ListenCell
 from tests.workers.forked_worker import (
     ForkedWorker,
@@ -18,7 +19,6 @@ from tests.workers.forked_worker import (
     reset,
 )
 from workers.operator_wire import FrameReader, SessionRow
-from workers.post import Order, Report
 from workers.settings import Limits, Listen, Relay, Timeouts, WorkerSettings
 from workers.worker import sessions_limit
 

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from pools.net.errors import ProtocolError
 from pools.net.fd_passing import MESSAGE_LIMIT
-from workers.post import Order, OrderMessage, Report, ReportMessage
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 
 
-@given(st.sampled_from(Order), st.floats(min_value=0, max_value=1e9))
-def test_orders_survive_the_channel(order: Order, limit_s: float) -> None:
-    message = OrderMessage(order, limit_s)
+@given(st.sampled_from(Order), st.floats(min_value=0, max_value=1e9), st.integers(min_value=0, max_value=1_023))
+def test_orders_survive_the_channel(order: Order, limit_s: float, slot: int) -> None:
+    message = OrderMessage(order, limit_s, slot)
     assert OrderMessage.decode(message.encode()) == message
 
 
@@ -44,9 +44,12 @@ def test_no_bytes_do_worse_than_a_protocol_error(payload: bytes) -> None:
     "content",
     [
         {"order": "drain"},
-        {"order": "dance", "limit_s": 1.0},
-        {"order": "drain", "limit_s": -1.0},
-        {"order": "drain", "limit_s": "soon"},
+        {"order": "drain", "limit_s": 1.0},
+        {"order": "dance", "limit_s": 1.0, "slot": 0},
+        {"order": "drain", "limit_s": -1.0, "slot": 0},
+        {"order": "drain", "limit_s": "soon", "slot": 0},
+        {"order": "channel", "limit_s": 0.0, "slot": -1},
+        {"order": "channel", "limit_s": 0.0, "slot": 1.5},
         ["drain", 1.0],
         None,
     ],
