@@ -15,9 +15,9 @@ from gateway.config_schema import Document, ListenTable
 from gateway.surroundings import Surroundings
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError, Problem
+from pools.net.keepalive import Keepalive
 from workers.settings import (
     AccessLog,
-    Keepalive,
     Limits,
     Listen,
     LogFormat,

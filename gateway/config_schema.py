@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic_core import PydanticCustomError
 
 from pools.net.endpoint import Endpoint, is_address
-from workers.settings import Keepalive, Limits, Listen, LogFormat, Mode, Outbound, ProxyHeader, Relay, Timeouts
+from pools.net.keepalive import Keepalive
+from workers.settings import Limits, Listen, LogFormat, Mode, Outbound, ProxyHeader, Relay, Timeouts
 
 MAX_WORKERS = 1024
 ADMIN_DEFAULT = Endpoint("127.0.0.1", 9900)

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 from pools.net import listening, sockopts
 from pools.net.errors import StartError
-from workers.settings import Keepalive, Listen
+from pools.net.keepalive import Keepalive
+from workers.settings import Listen
 from workers.shard import ShardHash
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pools.net.endpoint import Endpoint
+from pools.net.keepalive import Keepalive
 from pools.path_choice import Choose
 from pools.peer import Peer
 
@@ -104,23 +105,6 @@ class Limits:
     sessions: int = 20_000
     sessions_per_source: int = 0
     early_syn_pending: int = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Keepalive:
-    """TCP keepalive (tcp(7)) on both legs, and the user timeout (RFC 5482) that goes with it.
-
-    Attributes:
-        idle: seconds without data before the first probe.
-        interval: seconds between probes.
-        probes: unanswered probes that end a leg.
-        user_timeout: seconds that sent data may stay unacknowledged.
-    """
-
-    idle: int = 45
-    interval: int = 10
-    probes: int = 3
-    user_timeout: int = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from typing import Final
 from pools.net import sockopts
 from pools.net.clock import monotonic_s
 from pools.net.errors import Phase
+from pools.net.keepalive import Keepalive
 from pools.net.scoreboard import Cell
 from pools.net.stream import Stream
 from pools.net.timer_wheel import TimerWheel
 from workers.access_log import EndedBy
 from workers.relay import Relay
 from workers.session import Session
-from workers.settings import Keepalive, Timeouts
+from workers.settings import Timeouts
 
 TICK_S: Final = 0.1
 _FIRST_LOOK_S: Final = 5.0  # most sessions are over by then and never cost a look

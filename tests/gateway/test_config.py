@@ -10,9 +10,9 @@ from gateway.config_schema import Document
 from gateway.surroundings import Surroundings
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError
+from pools.net.keepalive import Keepalive
 from workers.settings import (
     AccessLog,
-    Keepalive,
     Limits,
     Listen,
     LogFormat,

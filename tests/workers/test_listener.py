@@ -18,8 +18,9 @@ import pytest
 from pools.net import sockopts
 from pools.net.endpoint import Endpoint
 from pools.net.errors import StartError
+from pools.net.keepalive import Keepalive
 from workers.listener import open_group
-from workers.settings import Keepalive, Listen, Mode
+from workers.settings import Listen, Mode
 from workers.shard import ShardHash
 
 KEEPALIVE = Keepalive(idle=44, interval=9, probes=4, user_timeout=33)
