@@ -163,7 +163,7 @@ class WorkerSettings:
     key_file: str = ""
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
-    keepalive: Keepalive = Keepalive()
+    keepalive: Keepalive = field(default_factory=Keepalive)
     outbound: Outbound = Outbound()
     relay: Relay = Relay()
     access_log: AccessLog = AccessLog()
