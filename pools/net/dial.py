@@ -5,7 +5,7 @@ import socket
 from typing import Final
 
 from pools.net import sockopts
-from pools.net.readiness import Readiness
+from pools.net.readiness import AnyStream, Readiness
 from pools.net.resolver import Address
 from pools.net.sockopts import Socket
 from pools.net.stream import Stream, StreamFailed
@@ -13,13 +13,20 @@ from pools.net.stream import Stream, StreamFailed
 _KIND: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
-def dial(address: Address, *, readiness: Readiness, congestion: str) -> Stream:
+def dial(
+    address: Address,
+    *,
+    readiness: Readiness,
+    congestion: str,
+    kind: type[AnyStream] = Stream,  # type: ignore[assignment]
+) -> AnyStream:
     """Connect to `address`, parking this greenlet until the handshake is over.
 
     Args:
         address: where to.
         readiness: where the stream is registered.
         congestion: congestion control; empty leaves the system's.
+        kind: what the stream is to be.
 
     Returns:
         A connected stream with TCP_NODELAY and SO_LINGER{1,0} set, the caller's.
@@ -28,7 +35,7 @@ def dial(address: Address, *, readiness: Readiness, congestion: str) -> Stream:
         StreamFailed: refused, unreachable, timed out in the kernel, or no descriptor or port left. Nothing stays open.
         StreamClosed: we closed it meanwhile.
     """
-    stream = begin(address, readiness=readiness, congestion=congestion)
+    stream = begin(address, readiness=readiness, congestion=congestion, kind=kind)
     try:
         stream.wait_writable()
         finish(stream)
@@ -54,7 +61,13 @@ def finish(stream: Stream) -> None:
         raise StreamFailed(error) from error
 
 
-def begin(address: Address, *, readiness: Readiness, congestion: str) -> Stream:
+def begin(
+    address: Address,
+    *,
+    readiness: Readiness,
+    congestion: str,
+    kind: type[AnyStream] = Stream,  # type: ignore[assignment]
+) -> AnyStream:
     """Start to connect and give the stream, whose `on_writable` tells when to `finish`. Arguments and errors as above.
 
     For whoever can go on in the hub and needs no greenlet to wait in.
@@ -75,4 +88,4 @@ def begin(address: Address, *, readiness: Readiness, congestion: str) -> Stream:
     if number not in (0, errno.EINPROGRESS):
         sock.close()
         raise StreamFailed(OSError(number, errno.errorcode.get(number, "")))
-    return readiness.open(sock)
+    return readiness.open(sock, kind)

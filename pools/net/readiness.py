@@ -8,7 +8,7 @@ writes. What is done with the bytes is not decided here.
 import select
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import gevent
 from greenlet import getcurrent
@@ -18,6 +18,8 @@ from pools.net.stream import Stream, Wake
 
 if TYPE_CHECKING:
     from gevent.hub import Hub
+
+AnyStream = TypeVar("AnyStream", bound=Stream)
 
 _EDGES: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READ_EVENTS: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -49,10 +51,10 @@ class Readiness:
     def __len__(self) -> int:
         return len(self._streams) + len(self._newborn)
 
-    def open(self, sock: Socket) -> Stream:
-        """Register a non-blocking socket for its whole life. The stream owns it from here on."""
+    def open(self, sock: Socket, kind: "type[AnyStream]" = Stream) -> "AnyStream":  # type: ignore[assignment]
+        """Register a non-blocking socket for its whole life. The stream, of this kind, owns it from here on."""
         fd = sock.fileno()
-        stream = Stream(self, sock, fd)
+        stream = kind(self, sock, fd)
         self._newborn[fd] = stream
         self._epoll.register(fd, _EDGES)
         return stream
@@ -95,6 +97,11 @@ class Readiness:
             del self._streams[stream.fd]
         if stream.on_readable is not None or stream.on_writable is not None:
             self.defer(partial(_wake_waiters, stream))
+
+    def release(self, stream: Stream) -> None:
+        """Take a stream out whose socket lives on in another process: closing our copy would not end its events."""
+        self._epoll.unregister(stream.fd)
+        self.forget(stream)
 
     def close(self) -> None:
         """Stop watching. The streams stay their owners'."""

@@ -68,7 +68,7 @@ class Resets:
 
 
 def _flushed(stream: Stream) -> bool:
-    if sockopts.unacked_bytes(stream.fd) == 0:
+    if stream.unsent_bytes == 0:
         return True
     return stream.unsure and sockopts.pending_error(stream.socket) != 0  # broken: nobody will acknowledge the rest
 

@@ -174,6 +174,24 @@ class Stream:
         if self.on_readable is not None:
             self._readiness.defer(self.on_readable)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the other end has not acknowledged, and those that the kernel has not taken yet."""
+        return sockopts.unacked_bytes(self.fd)
+
+    def last_words(self, number: int) -> bool:  # noqa: ARG002  # a reset of TCP carries no reason
+        """Say that the session is cut off because of errno `number`, where that takes more than closing.
+
+        Returns:
+            Whether something was said, which must get through before the stream is closed.
+        """
+        return False
+
+    def finish(self) -> None:
+        """End in order, all having been said: what is still in the send buffer goes out, then FIN."""
+        sockopts.linger_off(self.socket)
+        self.close()
+
     def close(self) -> None:
         """Close the socket and wake who waits on it with StreamClosed. Calling it again does nothing."""
         if self.fd < 0:

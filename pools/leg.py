@@ -1,0 +1,309 @@
+"""A leg between two gateways: a stream that speaks frames, one session after another.
+
+Frames are taken apart by `pools.frames`, and may come in the order that `pools.leg_state` allows; payload is moved by
+`pools.leg_pumps`. Here is what goes between: control frames said and heard, whose turn it is to write, and whether the
+leg may be used again. Who keeps a leg between sessions is its keeper.
+"""
+
+import errno
+import os
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pools.frame_bodies import Body, Open, Opened, Ping, Pong, Refused, Reset, decode, encode
+from pools.frames import Frame, FrameReader, FrameType, Payload, Role
+from pools.leg_state import LegState, State
+from pools.message_rules import LegCard
+from pools.net import sockopts
+from pools.net.errors import ProtocolError
+from pools.net.sockopts import Socket
+from pools.net.stream import Stream, StreamFailed
+
+if TYPE_CHECKING:
+    from pools.net.readiness import Readiness
+
+RECEIVE_BYTES: Final = 16_384
+_OWED_LIMIT: Final = 65_536 + 4_096  # what a pump may have left over, and control frames for a peer that reads nothing
+_NO_SESSION: Final = frozenset({FrameType.PING, FrameType.PONG, FrameType.GOAWAY})
+
+
+class LegKeeper(Protocol):
+    """Who has a leg between its sessions. Called in the hub or a session's greenlet; must neither block nor raise."""
+
+    def regain(self, leg: "PoolLeg") -> None:
+        """Take back a leg whose session ended in order. At an opener it can be lent again at once."""
+
+    def lost(self, leg: "PoolLeg") -> None:
+        """Hear that a leg is closed, whoever closed it."""
+
+
+class PoolLeg(Stream):
+    """One end of a leg between gateways. Made by `Readiness.open`; the handshake comes before `begin`.
+
+    Attributes:
+        peer: the other gateway's name; empty before `begin`.
+        state: which frames may come; `begin` sets the role.
+        reader: takes apart what is received.
+        rest: received, and not taken apart yet: it came behind the frame that its reader stopped at.
+        owed: said, and not taken by the kernel yet. Whoever writes payload lets it go first.
+        mid_frame: a payload is half written: nothing else may be written until the rest of it is.
+        card: what is known of it wherever it goes; None at the acceptor, whose legs stay in their process.
+        keeper: who has it between sessions; None while nobody does.
+    """
+
+    __slots__ = ("card", "keeper", "mid_frame", "owed", "peer", "reader", "rest", "state")
+
+    def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
+        super().__init__(readiness, sock, fd)
+        self.peer = ""
+        self.state = LegState(Role.OPENER)
+        self.reader = FrameReader()
+        self.rest = b""
+        self.owed = bytearray()
+        self.mid_frame = False
+        self.card: LegCard | None = None
+        self.keeper: LegKeeper | None = None
+
+    def __repr__(self) -> str:
+        return f"<PoolLeg fd={self.fd} to {self.peer or 'nobody yet'} {self.state!r}>"
+
+    def begin(self, role: Role, peer: str, *, session: int = 0, card: LegCard | None = None) -> None:
+        """Begin, or go on in this process, with a leg whose other end is known to be `peer`."""
+        self.state = LegState(role, session=session)
+        self.peer = peer
+        self.card = card
+
+    # Between sessions.
+
+    def is_fit(self, now_s: float) -> bool:
+        """Tell whether the leg may be lent: at rest, with nothing to read, nothing owed, and not too old."""
+        return (
+            self.fd >= 0
+            and not self.readable
+            and not self.rest
+            and not self.owed
+            and self.state.is_reusable
+            and self.reader.is_between_frames
+            and (self.card is None or now_s < self.card.expires_s)
+        )
+
+    def hand_over(self) -> None:
+        """Let go of a leg that another process has now: its connection lives on there. The keeper hears nothing."""
+        self.keeper = None
+        self._readiness.release(self)
+        self.fd = -1
+        self.socket.close()
+
+    def hear_open(self) -> Open | None:
+        """Read, without waiting, up to the next session's OPEN; for an acceptor's leg, in the hub.
+
+        What is still under way from a session that was refused here is thrown away.
+
+        Returns:
+            The OPEN, or None when nothing more has come yet.
+
+        Raises:
+            StreamFailed: the connection is broken, or its end cut something off.
+            EndOfLeg: the opener has closed it in order.
+            ProtocolError: what came may not come.
+        """
+        while self.rest or self._receive_at_once():
+            frame = self._next_frame()
+            if frame is None:
+                continue
+            body = self.hear(frame)
+            if isinstance(body, Open):
+                return body
+        return None
+
+    # While a session is opened.
+
+    def answer(self) -> Opened | Refused:
+        """Wait for the answer to an OPEN; for an opener, in a greenlet.
+
+        Raises:
+            StreamFailed: the leg broke, or the other end reset the session.
+            StreamClosed: we closed it meanwhile.
+            ProtocolError: what came may not come.
+        """
+        while True:
+            if not self.rest:
+                self.rest = self.receive(RECEIVE_BYTES)
+                if not self.rest:
+                    raise _cut_off(errno.ECONNRESET)
+            frame = self._next_frame()
+            if frame is None:
+                continue
+            body = self.hear(frame)
+            if isinstance(body, Opened | Refused):
+                return body
+            if isinstance(body, Reset):
+                raise _cut_off(body.errno)
+
+    # Saying.
+
+    def say(self, body: Body) -> None:
+        """Write a control frame, of the session where it belongs to one. Never waits: what does not fit is owed.
+
+        Raises:
+            ProtocolError: ours: it may not be said now; theirs: the peer reads nothing of what it asks for.
+            StreamFailed: the connection is broken.
+        """
+        kind = body.TYPE
+        session = self._session_for(kind)
+        self.state.sent(kind, session)
+        self.write(encode(body, session=session))
+
+    def say_plain(self, kind: FrameType) -> None:
+        """Write a FIN or a GOAWAY, as `say` does."""
+        session = self._session_for(kind)
+        self.state.sent(kind, session)
+        self.write(Frame(kind, session).encode())
+
+    def write(self, data: "bytes | memoryview") -> None:
+        """Write bytes between two frames, behind what is owed."""
+        if not self.owed and not self.mid_frame:
+            try:
+                data = data[self.socket.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise StreamFailed(error) from error
+        if data:
+            self._owe(data)
+
+    def settle(self) -> None:
+        """Write what is owed, waiting for room; in the greenlet of the pump that writes here.
+
+        Raises:
+            StreamFailed: the connection is broken.
+            StreamClosed: we closed it meanwhile.
+        """
+        while self.owed:
+            if not self._pay_some():
+                self.wait_writable()
+
+    # As one end of a session; see `pools.net.stream.Stream`.
+
+    def end_output(self) -> None:
+        """Say FIN. Raises StreamFailed."""
+        self.say_plain(FrameType.FIN)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """As in `Stream`, with what is owed."""
+        return len(self.owed) + sockopts.unacked_bytes(self.fd)
+
+    def last_words(self, number: int) -> bool:
+        """Say RESET where a session is there to be reset, and nothing stands half written."""
+        if self.fd < 0 or self.mid_frame or not self.state.in_session:
+            return False
+        try:
+            self.say(Reset(number or errno.ECONNABORTED))
+        except (StreamFailed, ProtocolError):
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Give the leg back to its keeper, its session having ended in order; a leg that is done with is closed."""
+        if self.keeper is not None and self.fd >= 0 and self.state.is_reusable and not self.mid_frame:
+            self.on_readable = None
+            self.keeper.regain(self)
+        else:
+            super().finish()
+
+    def close(self) -> None:
+        """Close as any stream, and tell the keeper."""
+        if self.fd < 0:
+            return
+        super().close()
+        keeper, self.keeper = self.keeper, None
+        if keeper is not None:
+            keeper.lost(self)
+
+    def _session_for(self, kind: FrameType) -> int:
+        if kind in _NO_SESSION:
+            return 0
+        return self.state.next_session if kind is FrameType.OPEN else self.state.session
+
+    def _owe(self, data: "bytes | memoryview") -> None:
+        if len(self.owed) + len(data) > _OWED_LIMIT:
+            raise ProtocolError(f"expected {self.peer} to read what it asks for; found {len(self.owed)} bytes unread")
+        self.owed += data
+        if self.on_writable is None:
+            self.on_writable = self._pay
+
+    def _pay(self) -> None:
+        """Go on with what is owed, in the hub, unless a pump has a payload half written: then that one does."""
+        if self.mid_frame:
+            return
+        try:
+            while self.owed and self._pay_some():
+                pass
+        except StreamFailed:
+            self.prompt()  # whoever reads here learns why
+            self.owed.clear()
+        if not self.owed:
+            self.on_writable = None
+
+    def _pay_some(self) -> bool:
+        try:
+            del self.owed[: self.socket.send(self.owed)]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise StreamFailed(error) from error
+        return True
+
+    def _receive_at_once(self) -> bool:
+        """Fill `rest` with what has arrived; False where nothing has."""
+        if not self.readable:
+            return False
+        try:
+            self.rest = self.socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            self.readable = False
+            return False
+        except OSError as error:
+            raise StreamFailed(error) from error
+        if self.rest:
+            return True
+        if self.state.in_session or not self.reader.is_between_frames:
+            raise _cut_off(errno.ECONNRESET)
+        raise EndOfLeg(OSError(errno.ENOTCONN, "the leg was closed in order"))
+
+    def _next_frame(self) -> Frame | None:
+        """Take the next control frame out of `rest`; None where that held none up to a payload's end, or its own."""
+        item, left = self.reader.take(memoryview(self.rest))
+        self.rest = bytes(left)
+        if isinstance(item, Payload):
+            self._judge_payload(item)
+            return None
+        return item
+
+    def _judge_payload(self, payload: Payload) -> None:
+        """Throw away padding, and what comes for a session that was refused; anything else may not come now."""
+        if payload.begins:
+            self.state.received(payload.header.type, payload.header.session)
+        if payload.header.type is FrameType.DATA and self.state.ours is not State.ENDED:
+            raise ProtocolError("expected no payload before the answer to OPEN; found DATA")
+
+    def hear(self, frame: Frame) -> Body | None:
+        """Take note of a control frame: give what it says, having answered what any leg answers.
+
+        Raises:
+            ProtocolError: it may not come now, or makes no sense.
+            StreamFailed: the answer could not be written.
+        """
+        self.state.received(frame.type, frame.session)
+        body = decode(frame)
+        if isinstance(body, Ping):
+            self.say(Pong.to(body))
+        return body
+
+
+class EndOfLeg(StreamFailed):
+    """The other end closed the leg between two sessions: nothing is wrong."""
+
+
+def _cut_off(number: int) -> StreamFailed:
+    return StreamFailed(OSError(number, os.strerror(number)))

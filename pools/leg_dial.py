@@ -1,0 +1,129 @@
+"""Makes a leg to a peer: resolves, connects, proves who is who. When and how many is decided elsewhere."""
+
+import errno
+import secrets
+from itertools import count
+from random import Random
+
+import gevent
+
+from pools.frame_bodies import NONCE_BYTES
+from pools.frames import Role
+from pools.handshake import Handshake
+from pools.introduction import introduce
+from pools.key_file import KeyFile
+from pools.ledger import leg_id
+from pools.leg import PoolLeg
+from pools.message_rules import LegCard
+from pools.net import dial, sockopts
+from pools.net.clock import monotonic_s
+from pools.net.errors import LegError, MidmileError, Phase, ProtocolError, Side
+from pools.net.readiness import Readiness
+from pools.net.resolver import Address, ResolveError, Resolver
+from pools.net.stream import StreamFailed
+from pools.peer import Peer
+
+HANDSHAKE_S = 5.0
+"""For a whole handshake, at either end."""
+
+KEEPALIVE_IDLE_S = 30
+"""Below the 240 s after which the strictest of the clouds forgets a flow, and half of what one lost probe costs."""
+
+_KEEPALIVE_INTERVAL_S = 5
+_KEEPALIVE_PROBES = 3
+_USER_TIMEOUT_S = 20.0
+_AGE_SPREAD = 0.25  # of the age that a leg may lose by chance, so that those dialled together do not leave together
+
+
+class LegDialler:
+    """Dials legs for one process.
+
+    Args:
+        gateway: our name.
+        keys: the overlay's, read anew when they change.
+        readiness: where legs are registered.
+        resolver: who knows the peers' addresses.
+        origin: this process's number for its legs, see `pools.ledger.leg_id`.
+    """
+
+    def __init__(self, gateway: str, *, keys: KeyFile, readiness: Readiness, resolver: Resolver, origin: int) -> None:
+        self._gateway = gateway
+        self._keys = keys
+        self._readiness = readiness
+        self._resolver = resolver
+        self._origin = origin
+        self._serials = count()
+        self._chance = Random(origin)  # spreads ages, keeps no secret
+
+    def dial(self, peer: Peer, *, limit_s: float) -> PoolLeg:
+        """Make a leg, parking this greenlet; tries the peer's addresses in order.
+
+        Args:
+            peer: where to; whoever answers must prove that this is its name.
+            limit_s: for all of it, seconds.
+
+        Returns:
+            An authenticated, idle leg with its card, the caller's.
+
+        Raises:
+            LegError: no address, no connection, no proof (EKEYREJECTED), or too late (ETIMEDOUT). Nothing stays open.
+        """
+        timeout = gevent.Timeout.start_new(limit_s)
+        try:
+            return self._first_that_answers(peer)
+        except gevent.Timeout as fired:
+            if fired is not timeout:
+                raise
+            raise _failed(peer, Phase.CONNECT, errno.ETIMEDOUT) from None
+        finally:
+            timeout.close()
+
+    def _first_that_answers(self, peer: Peer) -> PoolLeg:
+        try:
+            addresses = self._resolver.addresses(peer.address.host, peer.address.port)
+        except ResolveError as error:
+            raise _failed(peer, Phase.RESOLVE, error.errno) from error
+        for address in addresses[:-1]:
+            try:
+                return self._attempt(peer, address)
+            except LegError:
+                continue
+        return self._attempt(peer, addresses[-1])
+
+    def _attempt(self, peer: Peer, address: Address) -> PoolLeg:
+        try:
+            leg = dial.dial(address, readiness=self._readiness, congestion=peer.congestion, kind=PoolLeg)
+        except StreamFailed as error:
+            raise _failed(peer, Phase.CONNECT, error.errno) from error
+        try:
+            self._introduce(leg, peer)
+        except BaseException as error:
+            leg.close()
+            if isinstance(error, MidmileError):
+                number = error.errno if isinstance(error, StreamFailed) else errno.EKEYREJECTED
+                raise _failed(peer, Phase.CONNECT, number) from error
+            raise
+        return leg
+
+    def _introduce(self, leg: PoolLeg, peer: Peer) -> None:
+        keep_alive(leg)
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        introduce(leg, Handshake(Role.OPENER, self._gateway, keys=self._keys.keys(), nonce=nonce, peer=peer.name))
+        if leg.rest:
+            raise ProtocolError("expected nothing behind the handshake; found more")
+        leg.begin(Role.OPENER, peer.name, card=self._card(peer))
+
+    def _card(self, peer: Peer) -> LegCard:
+        born_s = monotonic_s()
+        age_s = peer.max_age * (1 - _AGE_SPREAD * self._chance.random())
+        return LegCard(leg_id(self._origin, next(self._serials)), born_s, born_s + age_s)
+
+
+def keep_alive(leg: PoolLeg) -> None:
+    """Have the kernel find out that an idle or stuck leg leads nowhere: within 45 s idle, 20 s with data under way."""
+    sockopts.keepalive(leg.socket, idle_s=KEEPALIVE_IDLE_S, interval_s=_KEEPALIVE_INTERVAL_S, probes=_KEEPALIVE_PROBES)
+    sockopts.user_timeout(leg.socket, _USER_TIMEOUT_S)
+
+
+def _failed(peer: Peer, phase: Phase, number: int) -> LegError:
+    return LegError(Side.OUTBOUND, phase, number, f"gateway {peer.name} at {peer.address}", retryable=True)
