@@ -3,15 +3,14 @@
 The only place of the configuration that opens anything. Nothing of a users file reaches a message: only line numbers.
 """
 
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.config_reading import Tables
 from pools.net.errors import ConfigurationError, Problem
+from pools.net.private_file import read_private
 
 _NAME_LIMIT = 255  # bytes of a name and of a password, RFC 1929 section 2
 _USERS_LIMIT = 1 << 20  # bytes
@@ -54,10 +53,7 @@ def read_users(path: Path, *, key: str) -> tuple[dict[str, str], list[Problem]]:
     Returns:
         Passwords by name, and what is wrong with the file, all of it.
     """
-    try:
-        content, problems = _private_content(path, key=key)
-    except OSError as error:
-        return {}, [Problem(key, "must name a file that this user can read", _said(error))]
+    content, problems = read_private(path, key=key, limit_bytes=_USERS_LIMIT)
     users: dict[str, str] = {}
     for number, line in enumerate(content.split(b"\n"), start=1):
         if line.strip() and not line.startswith(b"#"):
@@ -65,21 +61,6 @@ def read_users(path: Path, *, key: str) -> tuple[dict[str, str], list[Problem]]:
     if not users and not problems:
         problems.append(Problem(key, "must name a file with at least one user", "none"))
     return users, problems
-
-
-def _private_content(path: Path, *, key: str) -> tuple[bytes, list[Problem]]:
-    """Read a file if it may be read at all, judged by its descriptor so that nobody can change it in between."""
-    # Without O_NONBLOCK a named pipe would hold the start for ever.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        facts = os.fstat(file.fileno())
-        mode = stat.S_IMODE(facts.st_mode)
-        if not stat.S_ISREG(facts.st_mode):
-            return b"", [Problem(key, "must name a regular file", "something else")]
-        if mode & 0o077:
-            return b"", [Problem(key, "must name a file that only its owner may use, mode 0600", f"mode {mode:04o}")]
-        if facts.st_size > _USERS_LIMIT:
-            return b"", [Problem(key, f"must name a file of at most {_USERS_LIMIT} bytes", f"{facts.st_size} bytes")]
-        return file.read(), []
 
 
 def _add_user(users: dict[str, str], line: bytes) -> Iterator[str]:

@@ -7,7 +7,6 @@ skipped. A gateway proves itself with the first key and accepts both.
 import base64
 import os
 import secrets
-import stat
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 
 from pools.handshake import KEY_BYTES, KEYS_LIMIT, OverlayKey
 from pools.net.errors import ConfigurationError, MidmileError, Problem
+from pools.net.private_file import read_private
 
 _PREFIX: Final = b"midmile-key-1:"
 _FILE_LIMIT: Final = 4096  # bytes
@@ -50,10 +50,7 @@ def read_keys(path: Path, *, key: str, uid: int) -> tuple[tuple[OverlayKey, ...]
     Returns:
         The keys, the one to prove with first; and what is wrong with the file, all of it.
     """
-    try:
-        content, problems = _private_content(path, key=key, uid=uid)
-    except OSError as error:
-        return (), [Problem(key, "must name a file that this user can read", _said(error))]
+    content, problems = read_private(path, key=key, limit_bytes=_FILE_LIMIT, uid=uid)
     if problems:
         return (), problems
     lines = [(n, line.strip()) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
@@ -104,30 +101,6 @@ def _rotated(keys: Sequence[OverlayKey], step: Rotation) -> tuple[OverlayKey, ..
 
 def _new_key() -> OverlayKey:
     return OverlayKey(secrets.token_bytes(KEY_BYTES))
-
-
-def _private_content(path: Path, *, key: str, uid: int) -> tuple[bytes, list[Problem]]:
-    """Read a file if it may be read at all, judged by its descriptor so that nobody can change it in between."""
-    # Without O_NONBLOCK a named pipe would hold the start for ever.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            return b"", [Problem(key, "must name a regular file", "something else")]
-        if problems := _access_problems(facts, key=key, uid=uid):
-            return b"", problems
-        content = file.read(_FILE_LIMIT + 1)
-    if len(content) > _FILE_LIMIT:
-        return b"", [Problem(key, f"must name a file of at most {_FILE_LIMIT} bytes", "more")]
-    return content, []
-
-
-def _access_problems(facts: os.stat_result, *, key: str, uid: int) -> list[Problem]:
-    problems = []
-    if (mode := stat.S_IMODE(facts.st_mode)) & 0o077:
-        problems.append(Problem(key, "must name a file that only its owner may use, mode 0600", f"mode {mode:04o}"))
-    if facts.st_uid not in (0, uid):
-        problems.append(Problem(key, f"must name a file of user {uid} or of root", f"user {facts.st_uid}"))
-    return problems
 
 
 def _key(line: bytes) -> OverlayKey | None:
