@@ -106,6 +106,40 @@ def test_a_payload_begins_as_soon_as_its_header_is_there() -> None:
     assert reader.is_between_frames
 
 
+def test_what_follows_a_frame_is_left_to_the_next_reader() -> None:
+    header = Header(FrameType.DATA, 1, 5)
+    stream = memoryview(header.pack() + b"hello" + Frame(FrameType.FIN, 1).encode() + data_header(2, 3) + b"ne")
+    reader = FrameReader()
+    payload, rest = reader.take(stream)
+    assert payload == Payload(header, memoryview(b"hello"), begins=True)
+    frame, rest = reader.take(rest)
+    assert (frame, bytes(rest)) == (Frame(FrameType.FIN, 1), data_header(2, 3) + b"ne")
+    assert reader.is_between_frames
+    payload, rest = FrameReader().take(rest)
+    assert payload == Payload(Header(FrameType.DATA, 2, 3), memoryview(b"ne"), begins=True)
+
+
+@pytest.mark.parametrize(
+    "held", [b"", data_header(1, 10), data_header(1, 10)[:5], Frame(FrameType.PING, 0, b"xy").encode()[:9]]
+)
+def test_nothing_brings_nothing(held: bytes) -> None:
+    reader = FrameReader()
+    list(reader.feed(memoryview(held)))
+    before = repr(reader)
+    assert reader.take(memoryview(b"")) == (None, memoryview(b""))
+    assert repr(reader) == before
+
+
+def test_the_beginning_of_a_frame_is_held_until_the_rest_comes() -> None:
+    reader = FrameReader()
+    frame = Frame(FrameType.OPENED, 1, b"whatever")
+    for at, byte in enumerate(frame.encode()[:-1]):
+        assert reader.take(memoryview(bytes([byte]))) == (None, memoryview(b"")), at
+        assert not reader.is_between_frames
+    assert reader.take(memoryview(b"r" + b"next")) == (frame, memoryview(b"next"))
+    assert reader.is_between_frames
+
+
 def test_the_layout_is_eight_bytes_big_endian() -> None:
     assert Frame(FrameType.RESET, 0x0102, b"body").encode() == bytes([8, 0, 1, 2, 0, 0, 0, 4]) + b"body"
     assert data_header(0xFFFF, DATA_LIMIT) == bytes([6, 0, 0xFF, 0xFF, 0, 0x10, 0, 0])
