@@ -38,7 +38,8 @@ class Role:
         core: where it is pinned; None for nowhere.
         row: its numbers.
         listeners: sockets that this role alone keeps after the fork. The supervisor owns them.
-        main: the child's whole life, given its end of the channel; returns the exit code.
+        main: the child's whole life, given its end of the channel and its origin, a number below
+            `pools.ledger.ORIGINS` that no other life of any role has; returns the exit code.
         after_death: puts right what a dead child left in shared memory.
         carries_sessions: it is drained before it is stopped.
     """
@@ -48,7 +49,7 @@ class Role:
     core: int | None
     row: Row
     listeners: tuple[socket.socket, ...]
-    main: Callable[[socket.socket], int]
+    main: Callable[[socket.socket, int], int]
     after_death: Callable[[], None]
     carries_sessions: bool
 
@@ -60,7 +61,7 @@ class AdminPost:
     Attributes:
         listener: listening, non-blocking.
         settings: what the workers are told.
-        scoreboard: everybody's numbers, the last row its own.
+        scoreboard: everybody's numbers, its own among them.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking.
     """
 
@@ -89,17 +90,20 @@ def admin_main(post: AdminPost) -> int:
     )
 
 
-def live(role: Role, channel: socket.socket, *, leave: Callable[[Role], None], log_format: LogFormat) -> NoReturn:
+def live(
+    role: Role, channel: socket.socket, *, origin: int, leave: Callable[[Role], None], log_format: LogFormat
+) -> NoReturn:
     """Spend this freshly forked process, whose caller held signals back, in `role`.
 
     Args:
+        origin: handed to the role's main.
         leave: closes everything that is not the role's own.
     """
     exit_code = int(ExitCode.CANNOT_START)
     try:
         leave(role)
         _settle(role, log_format)
-        exit_code = role.main(channel)
+        exit_code = role.main(channel, origin)
     except BaseException as error:  # noqa: BLE001  # logged with its traceback; `finally` leaves no way further up
         exit_code = _explain(error, channel)
     finally:

@@ -3,6 +3,7 @@
 What a death or a full house means for the gateway is told to the supervisor, which decides.
 """
 
+import itertools
 import logging
 import selectors
 import signal
@@ -14,6 +15,7 @@ from functools import partial
 
 from gateway.child import Role
 from gateway.slot import Death, Slot
+from pools.ledger import ORIGINS
 from pools.net.clock import monotonic_s
 from pools.net.errors import ChildError
 from pools.net.orders import OrderMessage
@@ -57,6 +59,7 @@ class Crew:
         self._leave_more = leave
         self._log_format = log_format
         self._events: Events | None = None
+        self._births = itertools.count()
 
     def start(self, events: Events) -> None:
         """Fork every child.
@@ -104,7 +107,8 @@ class Crew:
                 self._restart(slot)
 
     def _fork(self, slot: Slot) -> None:
-        child = slot.fork(leave=self._leave, log_format=self._log_format, now_s=monotonic_s())
+        origin = next(self._births) % ORIGINS
+        child = slot.fork(origin=origin, leave=self._leave, log_format=self._log_format, now_s=monotonic_s())
         self._selector.register(child.pidfd, selectors.EVENT_READ, partial(self._on_death, slot))
         self._selector.register(child.channel, selectors.EVENT_READ, partial(self._on_report, slot))
 

@@ -104,8 +104,8 @@ class _Gateway:
     def _worker(self, slot: int, main: Callable[[Post], int]) -> Role:
         listeners, row, core = self.holdings.of_worker(slot), self.scoreboard.row(slot), self.cores[slot]
 
-        def live(channel: socket.socket) -> int:
-            return main(Post(slot, core, self.told, listeners, row, self.sources, channel))
+        def live(channel: socket.socket, origin: int) -> int:
+            return main(Post(slot, core, self.told, listeners, row, self.sources, origin, channel))
 
         return Role(
             name=f"worker {slot}",
@@ -121,7 +121,7 @@ class _Gateway:
     def _admin(self, listener: socket.socket, main: Callable[[AdminPost], int]) -> Role:
         row = self.scoreboard.row(self.told.workers)
 
-        def live(channel: socket.socket) -> int:
+        def live(channel: socket.socket, _origin: int) -> int:
             return main(AdminPost(listener, self.told, self.scoreboard, channel))
 
         return Role(

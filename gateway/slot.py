@@ -87,10 +87,11 @@ class Slot:
         """Whether a child is there that said READY."""
         return self.child is not None and self.child.ready_s is not None
 
-    def fork(self, *, leave: Callable[[Role], None], log_format: LogFormat, now_s: float) -> Child:
+    def fork(self, *, origin: int, leave: Callable[[Role], None], log_format: LogFormat, now_s: float) -> Child:
         """Start a child.
 
         Args:
+            origin: handed to the role's main.
             leave: closes, in the child, everything that is not the role's own.
 
         Raises:
@@ -104,7 +105,7 @@ class Slot:
                 pid = os.fork()
                 if pid == 0:
                     ours.close()
-                    child.live(self.role, theirs, leave=leave, log_format=log_format)
+                    child.live(self.role, theirs, origin=origin, leave=leave, log_format=log_format)
             self.child = Child(pid, _pidfd(pid), ours, now_s)
         except OSError as error:
             raise ChildError(f"cannot start {self.role.name}: {error}", exit_code=ExitCode.CANNOT_START) from error

@@ -23,7 +23,8 @@ class Post:
             supervisor holds copies, so closing them here does not end their accept queues.
         row: its numbers on the scoreboard; it alone writes there.
         sources: counts per client address, shared by all workers; None when there is no such limit.
-        channel: SOCK_SEQPACKET to the supervisor, non-blocking.
+        origin: what the legs it dials are numbered by (`pools.ledger`): this life of the slot alone has it.
+        channel: SOCK_SEQPACKET to the supervisor, non-blocking. One to the broker comes over it, where there is one.
     """
 
     slot: int
@@ -32,4 +33,5 @@ class Post:
     listeners: tuple[socket.socket, ...]
     row: Row
     sources: "SourceTable | None"
+    origin: int
     channel: socket.socket

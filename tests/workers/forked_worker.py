@@ -210,7 +210,7 @@ def forked_worker(
     table = SourceTable.create(workers=1, limit=sources, seed=1) if sources else None
     ours, theirs = socket_pair()
     reader, writer = os.pipe()
-    post = Post(0, None, settings, sockets, board.row(0), table, theirs)
+    post = Post(0, None, settings, sockets, board.row(0), table, 0, theirs)
     pid = os.fork()
     if pid == 0:
         _live(post, writer, leave=(ours.fileno(), reader), descriptors=descriptors)
