@@ -129,7 +129,7 @@ def serve(
     Returns:
         The exit code.
     """
-    row = scoreboard.row(scoreboard.rows - 1)
+    row = scoreboard.admin
     row[Cell.PID] = os.getpid()
     row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()  # before READY: who is ready has been heard of
     server = _server(listening, Pages(scoreboard, listeners))

@@ -21,7 +21,7 @@ from gateway.signals import SignalInbox
 from gateway.supervisor import Hooks, Supervisor
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
-from pools.net.scoreboard import Scoreboard
+from pools.net.scoreboard import Layout, Scoreboard
 from workers.post import Post
 from workers.settings import WorkerSettings
 from workers.source_limit import SourceTable
@@ -119,7 +119,7 @@ class _Gateway:
         )
 
     def _admin(self, listener: socket.socket, main: Callable[[AdminPost], int]) -> Role:
-        row = self.scoreboard.row(self.told.workers)
+        row = self.scoreboard.admin
 
         def live(channel: socket.socket, _origin: int) -> int:
             return main(AdminPost(listener, self.told, self.scoreboard, channel))
@@ -138,8 +138,7 @@ class _Gateway:
     def _scoreboard(self, workers: int) -> Scoreboard:
         return Scoreboard.create(
             scoreboard_file(self.runtime.path),
-            rows=workers + 1,
-            listeners=len(self.told.listens),
+            Layout(workers, len(self.told.listens), len(self.told.peers)),
             supervisor_pid=os.getpid(),
             started_ns=monotonic_ns(),
             heartbeat_limit_ns=round(self.settings.timeouts.worker_heartbeat * 1e9),

@@ -45,6 +45,13 @@ _ACCEPT_PAUSES = Family("midmile_accept_pauses", "Times that a worker stopped ac
 _RETRIES = Family("midmile_connect_retries", "Further addresses tried after one failed.")
 _LOOKUPS = Family("midmile_name_lookups_failed", "Names asked for in vain; an answer from before may have served.")
 _RESTARTS = Family("midmile_child_restarts", "Children replaced because they died or hung.")
+_OPENS = Family("midmile_opens", "Sessions that peers asked for, refused ones too.")
+_OPENS_REFUSED = Family("midmile_opens_refused", "Sessions that peers asked for and this gateway's own rules refused.")
+_OPEN_RETRIES = Family("midmile_open_retries", "Sessions begun again on another leg or path.")
+_LEGS_ACCEPTED = Family("midmile_legs_accepted", "Legs accepted from peers that proved themselves.")
+_LEGS_STALE = Family("midmile_legs_stale", "Pool legs found dead when a session was opened on them.")
+_STRANGERS = Family("midmile_strangers", "Connections to the overlay that did not prove themselves in time.")
+_PEER_ERRORS = Family("midmile_peer_protocol_errors", "Legs closed because the peer broke the protocol.")
 _DROPPED = Family("midmile_log_lines_dropped", "Access log lines that nobody read in time.")
 
 TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
@@ -74,6 +81,13 @@ TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
     Cell.RESTARTS: (_RESTARTS, ""),
     Cell.RETRIES: (_RETRIES, ""),
     Cell.LOOKUPS_FAILED: (_LOOKUPS, ""),
+    Cell.LEGS_ACCEPTED: (_LEGS_ACCEPTED, ""),
+    Cell.OPENS: (_OPENS, ""),
+    Cell.OPENS_REFUSED: (_OPENS_REFUSED, ""),
+    Cell.OPEN_RETRIES: (_OPEN_RETRIES, ""),
+    Cell.LEGS_STALE: (_LEGS_STALE, ""),
+    Cell.STRANGERS: (_STRANGERS, ""),
+    Cell.PEER_PROTOCOL_ERRORS: (_PEER_ERRORS, ""),
 }
 """Every total of the scoreboard, its metric, and its label's value there."""
 
@@ -85,6 +99,7 @@ GAUGES: Final[Mapping[Cell, Family]] = {
     Cell.GREENLETS_IDLE: Family("midmile_greenlets_idle", "Greenlets that wait to be used again."),
     Cell.PIPES: Family("midmile_pipes", "Pipes that pumps hold now."),
     Cell.ACCEPT_PAUSED: Family("midmile_workers_paused", "Workers that take no new sessions for want of room."),
+    Cell.LEGS_INBOUND: Family("midmile_legs_inbound", "Legs of peers that workers accepted and hold."),
 }
 """Gauges that are summed over all workers."""
 

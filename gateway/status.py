@@ -104,7 +104,7 @@ def read(scoreboard: Scoreboard, processes: Processes, *, now_ns: int) -> Gatewa
         is_supervisor_alive=processes.is_alive(pid, since_ns=started_ns, now_ns=now_ns),
         uptime_s=(now_ns - started_ns) / 1e9,
         heartbeat_limit_s=scoreboard.heartbeat_limit_ns / 1e9,
-        workers=tuple(children[:-1]),
+        workers=tuple(children[:-2]),
         admin=children[-1],
         memory=memory_of_cgroup(Path(f"/proc/{pid}")),
     )

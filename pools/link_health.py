@@ -33,6 +33,17 @@ class LinkState(StrEnum):
     UP = "up"
     DOWN = "down"
 
+    @property
+    def number(self) -> int:
+        """What stands for it on the scoreboard; 0 for UNKNOWN."""
+        return tuple(LinkState).index(self)
+
+    @classmethod
+    def of_number(cls, number: int) -> "LinkState":
+        """Give the state that `number` stands for, UNKNOWN for one that stands for none."""
+        states = tuple(cls)
+        return states[number] if 0 <= number < len(states) else cls.UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:

@@ -27,7 +27,7 @@ from gateway.surroundings import Surroundings
 from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
 from pools.net.errors import Phase
-from pools.net.scoreboard import Cell, Scoreboard
+from pools.net.scoreboard import Cell, Layout, Scoreboard
 from workers.access_log import EndedBy, SessionRecord, as_json, as_text
 
 ROOT = Path(__file__).parent.parent
@@ -125,7 +125,7 @@ def test_the_example_names_each_key() -> None:
 @pytest.fixture
 def families(tmp_path: Path) -> Iterator[list[Metric]]:
     """All that /metrics tells about one worker, which is this process, so that no gauge is left out."""
-    board = Scoreboard.create(tmp_path / "scoreboard", rows=2, listeners=1, supervisor_pid=1, started_ns=monotonic_ns())
+    board = Scoreboard.create(tmp_path / "scoreboard", Layout(1, 1), supervisor_pid=1, started_ns=monotonic_ns())
     board.row(0)[Cell.PID], board.row(0)[Cell.BOOTED_NS] = os.getpid(), monotonic_ns()
     yield list(ScoreboardCollector(board, ["orders"]).collect())
     board.close()

@@ -4,24 +4,39 @@ Each child writes its own row and nobody else's, so no lock is needed: an aligne
 64-bit Linux. The file lies in the runtime directory, so that `gateway health` can read it when the supervisor hangs.
 
 A row outlives its process: its successor goes on counting where it stopped, which keeps totals monotonic.
+
+After the rows of children come those of links (pools.net.link_board).
 """
 
 import mmap
 import os
 import struct
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, Self
 
 from pools.net.errors import MidmileError
+from pools.net.link_board import LINK_WORDS, LinkBoard
 
-_MAGIC: Final = 0x4D69_646D_696C_6502  # "Midmile", layout 2
+_MAGIC: Final = 0x4D69_646D_696C_6503  # "Midmile", layout 3
 _HEADER_WORDS: Final = 8
 _WORD: Final = 8
 
 
 class Cell(IntEnum):
-    """Columns of a child's row. Gauges say what is, totals only grow; the supervisor clears gauges of the dead."""
+    """Columns of a child's row. Gauges say what is, totals only grow; the supervisor clears gauges of the dead.
+
+    Attributes:
+        LEGS_INBOUND: legs of peers that this worker accepted, authenticated and holds.
+        LEGS_ACCEPTED: legs of peers that it ever held.
+        OPENS: sessions that peers asked for, refused ones too.
+        OPENS_REFUSED: of those, refused by this gateway's own rules.
+        OPEN_RETRIES: sessions begun again on another leg or path, after one failed or was refused.
+        LEGS_STALE: legs found dead when a session was opened on them.
+        STRANGERS: connections to the overlay that did not prove themselves, or not in time.
+        PEER_PROTOCOL_ERRORS: legs closed because the peer broke the protocol after it had proved itself.
+    """
 
     # who
     PID = 0
@@ -39,6 +54,7 @@ class Cell(IntEnum):
     ACCEPT_PAUSED = 14
     SESSIONS_PER_SECOND = 15
     CONNECTING = 16
+    LEGS_INBOUND = 17
     # totals
     SESSIONS_TOTAL = 24
     FORWARD_BYTES = 25
@@ -66,6 +82,13 @@ class Cell(IntEnum):
     RETRIES = 47
     COPIED_BYTES = 48
     LOOKUPS_FAILED = 49
+    LEGS_ACCEPTED = 50
+    OPENS = 51
+    OPENS_REFUSED = 52
+    OPEN_RETRIES = 53
+    LEGS_STALE = 54
+    STRANGERS = 55
+    PEER_PROTOCOL_ERRORS = 56
 
 
 ROW_WORDS: Final = 64
@@ -96,6 +119,41 @@ class ChildState(IntEnum):
 
 class ScoreboardError(MidmileError):
     """A scoreboard file that is missing, or not one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How much room a scoreboard has.
+
+    Attributes:
+        workers: each has a row, in slot order; after them come the broker's and the admin child's, used or not.
+        listeners: that each of these rows keeps numbers for.
+        peers: each has a link's row, after all others.
+    """
+
+    workers: int
+    listeners: int
+    peers: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Children's rows."""
+        return self.workers + 2
+
+    @property
+    def row_words(self) -> int:
+        """Words of one child's row."""
+        return ROW_WORDS + LISTEN_WORDS * self.listeners
+
+    @property
+    def links_start(self) -> int:
+        """Word at which the links' rows begin."""
+        return _HEADER_WORDS + self.rows * self.row_words
+
+    @property
+    def words(self) -> int:
+        """Words of the whole file."""
+        return self.links_start + LINK_WORDS * self.peers
 
 
 class Row:
@@ -144,51 +202,47 @@ class Scoreboard:
     """The mapped file. The supervisor creates it; children inherit the mapping over fork; others open the file.
 
     Owns the mapping and every row of it; `close` ends them. The file itself belongs to the supervisor.
+
+    Attributes:
+        rows: of children: workers first and in slot order, then the broker's, then the admin child's.
+        links: what is known of each peer.
     """
 
-    def __init__(self, mapping: mmap.mmap, rows: int, listeners: int) -> None:
-        self.rows = rows
-        self.listeners = listeners
+    def __init__(self, mapping: mmap.mmap, layout: Layout) -> None:
+        self.rows = layout.rows
+        self.listeners = layout.listeners
         self._mapping = mapping
         self._words = memoryview(mapping).cast("B").cast("Q")
-        size = ROW_WORDS + LISTEN_WORDS * listeners
-        starts = range(_HEADER_WORDS, len(self._words), size)
-        self._rows = tuple(Row(self._words[start : start + size]) for start in starts)
+        starts = range(_HEADER_WORDS, layout.links_start, layout.row_words)
+        self._rows = tuple(Row(self._words[start : start + layout.row_words]) for start in starts)
+        self.links = LinkBoard(self._words[layout.links_start :])
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        *,
-        rows: int,
-        listeners: int,
-        supervisor_pid: int,
-        started_ns: int,
-        heartbeat_limit_ns: int = 0,
+        cls, path: Path, layout: Layout, *, supervisor_pid: int, started_ns: int, heartbeat_limit_ns: int = 0
     ) -> Self:
         """Make a zeroed scoreboard at `path`, replacing what was there in one step.
 
         Args:
             path: in a directory that only the gateway's user may write.
-            rows: children, workers first and in slot order.
-            listeners: listeners that each row keeps numbers for.
+            layout: what it has room for.
             supervisor_pid: who may be asked about it.
             started_ns: monotonic clock.
-            heartbeat_limit_ns: how old a worker's heartbeat may grow; 0 for no limit.
+            heartbeat_limit_ns: how old a child's heartbeat may grow; 0 for no limit.
         """
-        words = _HEADER_WORDS + rows * (ROW_WORDS + LISTEN_WORDS * listeners)
+        size = layout.words * _WORD
         draft = path.with_suffix(".new")
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
-            os.ftruncate(descriptor, words * _WORD)
-            mapping = mmap.mmap(descriptor, words * _WORD)
+            os.ftruncate(descriptor, size)
+            mapping = mmap.mmap(descriptor, size)
         finally:
             os.close(descriptor)
-        header = (_MAGIC, rows, listeners, supervisor_pid, started_ns, heartbeat_limit_ns)
-        struct.pack_into("=6Q", mapping, 0, *header)
+        shape = (layout.workers, layout.listeners, layout.peers)
+        struct.pack_into("=7Q", mapping, 0, _MAGIC, *shape, supervisor_pid, started_ns, heartbeat_limit_ns)
         os.rename(draft, path)
-        return cls(mapping, rows, listeners)
+        return cls(mapping, layout)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -202,29 +256,29 @@ class Scoreboard:
                 mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise ScoreboardError(f"cannot read the scoreboard {path}: {error}") from error
-        magic, rows, listeners = struct.unpack_from("=3Q", mapping) if len(mapping) >= 24 else (0, 0, 0)
-        words = _HEADER_WORDS + rows * (ROW_WORDS + LISTEN_WORDS * listeners)
-        if magic != _MAGIC or len(mapping) != words * _WORD:
+        magic, *shape = struct.unpack_from("=4Q", mapping) if len(mapping) >= 4 * _WORD else (0, 0, 0, 0)
+        layout = Layout(*shape)
+        if magic != _MAGIC or len(mapping) != layout.words * _WORD:
             mapping.close()
             raise ScoreboardError(f"{path} is not a scoreboard of this version")
-        return cls(mapping, rows, listeners)
+        return cls(mapping, layout)
 
     @property
     def supervisor_pid(self) -> int:
         """Process id of the supervisor that made it."""
-        value: int = self._words[3]
+        value: int = self._words[4]
         return value
 
     @property
     def started_ns(self) -> int:
         """When the supervisor made it, monotonic clock."""
-        value: int = self._words[4]
+        value: int = self._words[5]
         return value
 
     @property
     def heartbeat_limit_ns(self) -> int:
-        """How old a worker's heartbeat may grow before the supervisor replaces it; 0 for no limit."""
-        value: int = self._words[5]
+        """How old a child's heartbeat may grow before the supervisor replaces it; 0 for no limit."""
+        value: int = self._words[6]
         return value
 
     def row(self, index: int) -> Row:
@@ -233,9 +287,25 @@ class Scoreboard:
             raise IndexError(f"row must be from 0 to {self.rows - 1}; found {index}")
         return self._rows[index]
 
+    @property
+    def workers(self) -> tuple[Row, ...]:
+        """The workers' rows, in slot order."""
+        return self._rows[:-2]
+
+    @property
+    def broker(self) -> Row:
+        """The broker's row; zero where the gateway has no peers."""
+        return self._rows[-2]
+
+    @property
+    def admin(self) -> Row:
+        """The admin child's row; zero where it is off."""
+        return self._rows[-1]
+
     def close(self) -> None:
         """Unmap. A row used afterwards raises ValueError instead of touching what is no longer there."""
         for row in self._rows:
             row.words.release()
+        self.links.close()
         self._words.release()
         self._mapping.close()

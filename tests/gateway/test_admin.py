@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pools.net.clock import monotonic_ns
 from pools.net.fd_passing import receive_message, send_message, socket_pair
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
-from pools.net.scoreboard import Cell, ChildState, Scoreboard
+from pools.net.scoreboard import Cell, ChildState, Layout, Scoreboard
 
 PATIENCE_S = 10
 
@@ -46,7 +46,7 @@ class Admin:
 @pytest.fixture
 def admin(tmp_path: Path) -> Iterator[Admin]:
     board = Scoreboard.create(
-        tmp_path / "scoreboard", rows=2, listeners=1, supervisor_pid=os.getpid(), started_ns=monotonic_ns()
+        tmp_path / "scoreboard", Layout(workers=1, listeners=1), supervisor_pid=os.getpid(), started_ns=monotonic_ns()
     )
     listening = socket.create_server(("127.0.0.1", 0))
     ours, theirs = socket_pair()
@@ -160,7 +160,7 @@ def test_a_supervisor_that_died_ends_it_with_success(admin: Admin) -> None:
 
 
 def test_it_tells_its_own_row_that_it_lives(admin: Admin) -> None:
-    row = admin.board.row(1)
+    row = admin.board.admin
     assert (row[Cell.PID], row[Cell.STATE]) == (admin.pid, ChildState.READY)
     first_ns = row[Cell.HEARTBEAT_NS]
     deadline_ns = monotonic_ns() + PATIENCE_S * 10**9

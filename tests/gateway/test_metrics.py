@@ -10,7 +10,7 @@ from gateway.metrics import GAUGES, LISTENER_TOTALS, TOTALS, ScoreboardCollector
 from gateway.release import version
 from pools.net.clock import monotonic_ns
 from pools.net.scoreboard import GAUGES as GAUGE_CELLS
-from pools.net.scoreboard import Cell, ChildState, ListenCell, Row, Scoreboard
+from pools.net.scoreboard import Cell, ChildState, Layout, ListenCell, Row, Scoreboard
 
 WORKERS = 2
 LISTENERS = ("orders", 'odd"name\\')
@@ -22,8 +22,7 @@ LEFT_TO_RATE = {Cell.SESSIONS_PER_SECOND}
 def scoreboard(tmp_path: Path) -> Scoreboard:
     return Scoreboard.create(
         tmp_path / "scoreboard",
-        rows=WORKERS + 1,
-        listeners=len(LISTENERS),
+        Layout(WORKERS, len(LISTENERS)),
         supervisor_pid=os.getpid(),
         started_ns=monotonic_ns(),
     )

@@ -9,7 +9,7 @@ import pytest
 from gateway.processes import Processes
 from gateway.status import read, read_once
 from pools.net.clock import monotonic_ns
-from pools.net.scoreboard import Cell, ChildState, Scoreboard
+from pools.net.scoreboard import Cell, ChildState, Layout, Scoreboard
 
 
 @pytest.fixture
@@ -18,8 +18,7 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
     path = tmp_path / "scoreboard"
     board = Scoreboard.create(
         path,
-        rows=3,
-        listeners=1,
+        Layout(workers=2, listeners=1),
         supervisor_pid=os.getpid(),
         started_ns=monotonic_ns(),
         heartbeat_limit_ns=2_500_000_000,
@@ -64,7 +63,7 @@ def test_a_stopped_gateway_can_still_be_read_from_its_file(scoreboard: Scoreboar
         os._exit(0)
     os.waitpid(pid, 0)
     path = tmp_path / "stopped"
-    Scoreboard.create(path, rows=2, listeners=0, supervisor_pid=pid, started_ns=monotonic_ns()).close()
+    Scoreboard.create(path, Layout(1, 0), supervisor_pid=pid, started_ns=monotonic_ns()).close()
     status = read(Scoreboard.open(path), Processes(), now_ns=monotonic_ns())
     assert not status.is_supervisor_alive
     assert status.memory is None
@@ -73,7 +72,7 @@ def test_a_stopped_gateway_can_still_be_read_from_its_file(scoreboard: Scoreboar
 def test_json_has_units_in_its_keys_and_words_for_states(scoreboard: Scoreboard) -> None:
     facts = json.loads(json.dumps(read(scoreboard, Processes(), now_ns=monotonic_ns()).as_dict()))
     assert [worker["state"] for worker in facts["workers"]] == ["ready", "absent"]
-    assert facts["admin"]["slot"] == 2
+    assert facts["admin"]["slot"] == 3
     assert facts["sessions"] == 7
     assert {"heartbeat_age_s", "loop_lag_us", "rss_bytes", "cpu_percent"} <= facts["workers"][0].keys()
 

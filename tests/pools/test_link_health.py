@@ -135,3 +135,9 @@ def test_it_changes_only_after_enough_in_a_row(answers: list[bool]) -> None:
             assert set(answers[second - needed + 1 : second + 1]) == {is_answered}
         assert 0 <= health.loss <= 1
         assert health.waiting == ()
+
+
+def test_a_state_crosses_the_scoreboard_as_a_number() -> None:
+    assert [state.number for state in LinkState] == [0, 1, 2]
+    assert [LinkState.of_number(state.number) for state in LinkState] == list(LinkState)
+    assert LinkState.of_number(3) is LinkState.of_number(-1) is LinkState.UNKNOWN is LinkState.of_number(0)

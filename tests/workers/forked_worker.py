@@ -25,7 +25,7 @@ import gevent
 from pools.net.endpoint import Endpoint
 from pools.net.fd_passing import receive_message, send_message, socket_pair
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
-from pools.net.scoreboard import Cell, Row, Scoreboard
+from pools.net.scoreboard import Cell, Layout, Row, Scoreboard
 from workers.listener import open_group
 from workers.post import Post
 from workers.settings import AccessLog, Listen, LogFormat, Mode, WorkerSettings
@@ -205,7 +205,7 @@ def forked_worker(
     shard = ShardHash(settings.shard_seed, 1)
     sockets = tuple(open_group(listen, shard=shard, keepalive=settings.keepalive)[0] for listen in listens)
     board = Scoreboard.create(
-        tmp_path / "scoreboard", rows=1, listeners=len(listens), supervisor_pid=os.getpid(), started_ns=1
+        tmp_path / "scoreboard", Layout(1, len(listens)), supervisor_pid=os.getpid(), started_ns=1
     )
     table = SourceTable.create(workers=1, limit=sources, seed=1) if sources else None
     ours, theirs = socket_pair()

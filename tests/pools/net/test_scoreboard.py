@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pools.net.scoreboard import GAUGES, Cell, ChildState, ListenCell, Scoreboard, ScoreboardError
+from pools.net.link_board import LinkCell
+from pools.net.scoreboard import GAUGES, Cell, ChildState, Layout, ListenCell, Scoreboard, ScoreboardError
 
+WORKERS = 1
 ROWS = 3
 LISTENERS = 2
+PEERS = 2
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 def create(path: Path, *, started_ns: int = 5) -> Scoreboard:
     return Scoreboard.create(
-        path, rows=ROWS, listeners=LISTENERS, supervisor_pid=4242, started_ns=started_ns, heartbeat_limit_ns=9
+        path, Layout(WORKERS, LISTENERS, PEERS), supervisor_pid=4242, started_ns=started_ns, heartbeat_limit_ns=9
     )
 
 
@@ -40,6 +43,12 @@ def test_a_new_board_says_whose_it_is_and_is_zero(board: Scoreboard) -> None:
     assert (board.rows, board.listeners) == (ROWS, LISTENERS)
     assert (board.supervisor_pid, board.started_ns) == (4242, 5)
     assert not any(any(all_words(board, index)) for index in range(ROWS))
+    assert not any(any(board.links.link(index).words.tolist()) for index in range(PEERS))
+
+
+def test_workers_come_first_then_broker_and_admin(board: Scoreboard) -> None:
+    assert board.workers == (board.row(0),)
+    assert (board.broker, board.admin) == (board.row(1), board.row(2))
 
 
 def test_the_file_is_not_for_others(board: Scoreboard, path: Path) -> None:
@@ -51,6 +60,7 @@ def test_a_row_belongs_to_one_child(board: Scoreboard) -> None:
     words[:] = memoryview(b"\xff" * words.nbytes).cast("Q")
     assert not any(all_words(board, 0))
     assert not any(all_words(board, 2))
+    assert not any(board.links.link(0).words.tolist())
     assert (board.supervisor_pid, board.started_ns) == (4242, 5)
 
 
@@ -105,10 +115,12 @@ def test_a_forked_child_is_seen_by_its_parent_and_by_a_reader(board: Scoreboard,
     child = os.fork()
     if child == 0:
         board.row(1)[Cell.SESSIONS] = 17
+        board.links.link(1)[LinkCell.LENT] = 3
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     reader = Scoreboard.open(path)
     assert board.row(1)[Cell.SESSIONS] == reader.row(1)[Cell.SESSIONS] == 17
+    assert board.links.link(1)[LinkCell.LENT] == reader.links.link(1)[LinkCell.LENT] == 3
     reader.close()
 
 
@@ -144,7 +156,9 @@ def test_a_missing_file_is_said_so(path: Path) -> None:
         Scoreboard.open(path)
 
 
-@pytest.mark.parametrize("wrong", ["empty", "short", "foreign", "truncated", "more rows than words"])
+@pytest.mark.parametrize(
+    "wrong", ["empty", "short", "foreign", "truncated", "more rows than words", "more links than words"]
+)
 def test_a_wrong_file_is_refused(path: Path, wrong: str) -> None:
     create(path).close()
     good = path.read_bytes()
@@ -153,7 +167,8 @@ def test_a_wrong_file_is_refused(path: Path, wrong: str) -> None:
         "short": good[:16],
         "foreign": bytes(len(good)),
         "truncated": good[:-8],
-        "more rows than words": good[:8] + struct.pack("=Q", ROWS + 1) + good[16:],
+        "more rows than words": good[:8] + struct.pack("=Q", WORKERS + 1) + good[16:],
+        "more links than words": good[:24] + struct.pack("=Q", PEERS + 1) + good[32:],
     }
     path.write_bytes(contents[wrong])
     with pytest.raises(ScoreboardError):
@@ -168,6 +183,8 @@ def test_close_ends_the_rows_that_were_handed_out(path: Path) -> None:
         row[Cell.PID] = 1
     with pytest.raises(ValueError, match="released"):
         board.row(1).add(Cell.SESSIONS)
+    with pytest.raises(ValueError, match="released"):
+        board.links.link(0).add(LinkCell.HITS_TOTAL)
 
 
 def test_opening_and_closing_leaks_no_descriptor(path: Path) -> None:

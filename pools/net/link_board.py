@@ -1,0 +1,122 @@
+"""The scoreboard's part about links: a row of 64-bit words for each peer, in the configuration's order.
+
+The broker alone writes here, anyone may read. Rows outlive the broker as those of children do: totals go on, and
+gauges are cleared once it is dead, for what it knew is known no more.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+
+class LinkCell(IntEnum):
+    """Columns of a peer's row. Gauges say what is; totals, which end in TOTAL, only grow: write what was added.
+
+    Attributes:
+        STATE: the number of a `pools.link_health.LinkState`.
+        RTT_US: smoothed round-trip time of probes; 0 before the first answer.
+        RTT_VARIATION_US: its variation.
+        LOSS_PPM: lost probes in a million, of the recent ones.
+        IDLE_DEPOT: legs in the depot.
+        IDLE_WORKERS: idle legs in workers' magazines, as they last said.
+        LENT: legs that carry a session.
+        DIALLING: legs on their way.
+        WINDOW_SEGMENTS: median congestion window of the depot's legs; 0 where there is none.
+        MAGAZINE_ROUNDS: size of a magazine.
+        CROWDED: 1 while there are more legs than pool_max.
+        UPDATED_NS: when the broker last wrote the row, monotonic clock.
+        HITS_TOTAL: sessions that found a leg ready.
+        MISSES_TOTAL: sessions that had to dial.
+        UNFIT_TOTAL: legs that a worker found dead or too old when it wanted to lend them.
+        DIALLED_TOTAL: legs that came to be, by the broker and on misses.
+        DIAL_FAILED_TOTAL: attempts that made no leg.
+        CLOSED_TOTAL: legs that ended, for whatever reason.
+        EXCHANGES_TOTAL: magazines that went from the depot to a worker or back.
+        WENT_DOWN_TOTAL: times that the link went down.
+        FILLED_TOTAL: times that idle legs rose to pool_min, from below it; 0 until they first did.
+    """
+
+    # gauges
+    STATE = 0
+    RTT_US = 1
+    RTT_VARIATION_US = 2
+    LOSS_PPM = 3
+    IDLE_DEPOT = 4
+    IDLE_WORKERS = 5
+    LENT = 6
+    DIALLING = 7
+    WINDOW_SEGMENTS = 8
+    MAGAZINE_ROUNDS = 9
+    CROWDED = 10
+    UPDATED_NS = 11
+    # totals
+    HITS_TOTAL = 16
+    MISSES_TOTAL = 17
+    UNFIT_TOTAL = 18
+    DIALLED_TOTAL = 19
+    DIAL_FAILED_TOTAL = 20
+    CLOSED_TOTAL = 21
+    EXCHANGES_TOTAL = 22
+    WENT_DOWN_TOTAL = 23
+    FILLED_TOTAL = 24
+
+
+LINK_WORDS: Final = 32
+LINK_GAUGES: Final = range(LinkCell.STATE, LinkCell.HITS_TOTAL)
+
+
+class LinkRow:
+    """One peer's words. Writing is for the broker alone; anyone may read.
+
+    Attributes:
+        words: the row's part of the mapping, LINK_WORDS long.
+    """
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    def __getitem__(self, cell: LinkCell) -> int:
+        value: int = self.words[cell]
+        return value
+
+    def __setitem__(self, cell: LinkCell, value: int) -> None:
+        self.words[cell] = value
+
+    def add(self, cell: LinkCell, amount: int = 1) -> None:
+        """Add to a total. Only the broker may."""
+        self.words[cell] += amount
+
+    def clear_gauges(self) -> None:
+        """Say that nothing is known of the link, keeping the totals."""
+        for cell in LINK_GAUGES:
+            self.words[cell] = 0
+
+
+class LinkBoard:
+    """All peers' rows.
+
+    Args:
+        words: as many whole rows as there are peers. Their mapping stays the caller's; `close` lets go of it.
+    """
+
+    def __init__(self, words: memoryview) -> None:
+        self.peers = len(words) // LINK_WORDS
+        starts = range(0, len(words), LINK_WORDS)
+        self._links = tuple(LinkRow(words[start : start + LINK_WORDS]) for start in starts)
+
+    def link(self, index: int) -> LinkRow:
+        """Give the row of the peer at `index` in the configuration's order, valid until `close`."""
+        if not 0 <= index < self.peers:
+            raise IndexError(f"no link {index}: there are {self.peers}, counted from 0")
+        return self._links[index]
+
+    def clear_gauges(self) -> None:
+        """Say that nothing is known of any link. For the supervisor, after the broker died."""
+        for link in self._links:
+            link.clear_gauges()
+
+    def close(self) -> None:
+        """Let go of the mapping. A row used afterwards raises ValueError."""
+        for link in self._links:
+            link.words.release()
