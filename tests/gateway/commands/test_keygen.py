@@ -6,7 +6,8 @@ import pytest
 
 from gateway.commands.keygen import keygen
 from gateway.exit_codes import ExitCode
-from gateway.overlay_key import Rotation, read_keys
+from gateway.overlay_key import Rotation
+from pools.key_file import read_keys
 
 
 def test_a_key_is_made_and_replaced_without_being_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
