@@ -166,6 +166,11 @@ def data_header(session: int, length: int) -> bytes:
     return _HEADER.pack(FrameType.DATA, 0, session, length)
 
 
+def put_data_header(buffer: memoryview, session: int, length: int) -> None:
+    """Write the header of a DATA frame to the start of `buffer`; the caller has kept to `data_header`'s limits."""
+    _HEADER.pack_into(buffer, 0, _DATA, 0, session, length)
+
+
 class FrameReader:
     """Takes a stream apart: control frames whole, payload as the stretches that are in the buffer already.
 
@@ -186,6 +191,11 @@ class FrameReader:
 
     def __repr__(self) -> str:
         return f"<FrameReader held={len(self._held)} payload_left={self.payload_left}>"
+
+    @property
+    def data_left(self) -> int:
+        """Bytes of the current DATA frame that are still to come; 0 while it is padding that comes."""
+        return self.payload_left if self._header.type is FrameType.DATA else 0
 
     @property
     def is_between_frames(self) -> bool:

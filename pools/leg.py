@@ -7,6 +7,7 @@ leg may be used again. Who keeps a leg between sessions is its keeper.
 
 import errno
 import os
+import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pools.frame_bodies import Body, Open, Opened, Ping, Pong, Refused, Reset, decode, encode
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pools.net.readiness import Readiness
 
 RECEIVE_BYTES: Final = 16_384
-_OWED_LIMIT: Final = 65_536 + 4_096  # what a pump may have left over, and control frames for a peer that reads nothing
+_OWED_LIMIT: Final = 256 * 1024  # what is said again on a second leg, and control frames for a peer that reads nothing
 _NO_SESSION: Final = frozenset({FrameType.PING, FrameType.PONG, FrameType.GOAWAY})
 
 
@@ -171,6 +172,17 @@ class PoolLeg(Stream):
         if data:
             self._owe(data)
 
+    def begin_payload(self, header: bytes) -> None:
+        """Write the header of a payload that follows, waiting for room; otherwise as `settle`."""
+        left = memoryview(header)
+        while left:
+            try:
+                left = left[self.socket.send(left, socket.MSG_MORE) :]
+            except BlockingIOError:
+                self.wait_writable()
+            except OSError as error:
+                raise StreamFailed(error) from error
+
     def settle(self) -> None:
         """Write what is owed, waiting for room; in the greenlet of the pump that writes here.
 
@@ -203,6 +215,19 @@ class PoolLeg(Stream):
             return False
         return True
 
+    def late_error(self) -> int:
+        """Go on hearing what comes behind a FIN; as in `Stream`."""
+        try:
+            while self.rest or self._receive_at_once():
+                frame = self._next_frame()
+                if frame is not None and isinstance(body := self.hear(frame), Reset):
+                    return body.errno
+        except StreamFailed as failure:
+            return failure.errno
+        except ProtocolError:
+            return errno.EPROTO
+        return 0
+
     def finish(self) -> None:
         """Give the leg back to its keeper, its session having ended in order; a leg that is done with is closed."""
         if self.keeper is not None and self.fd >= 0 and self.state.is_reusable and not self.mid_frame:
@@ -216,6 +241,7 @@ class PoolLeg(Stream):
         if self.fd < 0:
             return
         super().close()
+        self.owed.clear()
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
             keeper.lost(self)

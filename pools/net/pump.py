@@ -15,10 +15,13 @@ from pools.net.readiness import Readiness
 from pools.net.stream import Stream, StreamClosed, StreamFailed
 
 COPY_BYTES: Final = 64 * 1024
+HEADROOM_BYTES: Final = 8
+"""Free space in front of the buffer, for who must put a header before what was read there."""
+
 LARGE_BYTES: Final = 16 * 1024
 """A read of this size makes a pump splice what follows; a burst that ends below it makes the pump copy again."""
 _TURN_BYTES: Final = 2 * 1024 * 1024  # moved before other sockets have their turn
-_SPLICE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+SPLICE_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class PumpOwner(Protocol):
@@ -35,45 +38,49 @@ class PumpRoom:
     """What all pumps of a process share. Make it in the process that uses it, after the fork.
 
     Args:
-        splice: whether long transfers go by splice(2) rather than through `buffer`.
+        splice: whether long transfers go by splice(2) rather than through `view`.
 
     Attributes:
-        buffer: where bytes lie between a read and the write that follows it, with nothing in between.
+        view: where bytes lie between a read and the write that follows it, with nothing in between.
+        framed: the same bytes, and HEADROOM_BYTES before them.
         copied_bytes: moved through the buffer, all pumps together.
         spliced_bytes: moved by splice.
     """
 
-    __slots__ = ("buffer", "copied_bytes", "greenlets", "pipes", "readiness", "splice", "spliced_bytes", "view")
+    __slots__ = ("copied_bytes", "framed", "greenlets", "pipes", "readiness", "splice", "spliced_bytes", "view")
 
     def __init__(self, *, readiness: Readiness, greenlets: GreenletPool, pipes: PipeCache, splice: bool) -> None:
         self.readiness = readiness
         self.greenlets = greenlets
         self.pipes = pipes
         self.splice = splice
-        self.buffer = bytearray(COPY_BYTES)
-        self.view = memoryview(self.buffer)
+        self.framed = memoryview(bytearray(HEADROOM_BYTES + COPY_BYTES))
+        self.view = self.framed[HEADROOM_BYTES:]
         self.copied_bytes = 0
         self.spliced_bytes = 0
 
 
 class Pump:
-    """One direction of a session. Owns neither stream.
+    """One direction of a session, from a plain stream to a plain stream. Owns neither.
+
+    Those that lead into or out of a leg between gateways are `pools.leg_pumps`.
 
     Attributes:
         source: read here.
         sink: written there.
         moved_bytes: read from the source so far, spliced ones included.
+        owner: who hears of the end.
         ended: the source has ended, or either leg failed; nothing will move any more.
     """
 
-    __slots__ = ("_busy", "_large", "_owner", "_room", "_unsent", "ended", "moved_bytes", "sink", "source")
+    __slots__ = ("_busy", "_large", "_room", "_unsent", "ended", "moved_bytes", "owner", "sink", "source")
 
     def __init__(self, source: Stream, sink: Stream, *, owner: PumpOwner, room: PumpRoom) -> None:
         self.source = source
         self.sink = sink
         self.moved_bytes = 0
         self.ended = False
-        self._owner = owner
+        self.owner = owner
         self._room = room
         self._busy = False
         self._large = False
@@ -98,7 +105,7 @@ class Pump:
         source, room = self.source, self._room
         while True:
             try:
-                count = source.socket.recv_into(room.buffer)
+                count = source.socket.recv_into(room.view)
             except BlockingIOError:
                 source.readable = False
                 return False
@@ -130,9 +137,9 @@ class Pump:
         turn_ends = self.moved_bytes + _TURN_BYTES
         try:
             while not self.ended:
-                if self._unsent:
+                if self._is_behind():
                     self._flush()
-                elif not self.source.readable:
+                elif not self.has_input():
                     break
                 elif self.moved_bytes >= turn_ends:
                     turn_ends = self._take_turns()
@@ -150,6 +157,14 @@ class Pump:
         if self.source.fd < 0:
             raise StreamClosed
         return self.moved_bytes + _TURN_BYTES
+
+    def _is_behind(self) -> bool:
+        """Tell whether what was read must be written before more is read."""
+        return bool(self._unsent)
+
+    def has_input(self) -> bool:
+        """Tell whether the source may have something that this pump would take now."""
+        return self.source.readable
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, b""
@@ -171,7 +186,7 @@ class Pump:
             while self.moved_bytes < turn_ends and (count := self._fill(pipe)):
                 self._drain(pipe, count)
             empty = True
-        except OSError as error:
+        except (OSError, StreamFailed) as error:
             self._fail(self.sink, error.errno)
         finally:
             self._room.pipes.give(pipe, empty=empty)
@@ -183,7 +198,7 @@ class Pump:
         The pipe being empty, EAGAIN can only mean that the source is.
         """
         try:
-            count = os.splice(self.source.fd, pipe.write_fd, CAPACITY_BYTES, flags=_SPLICE)
+            count = os.splice(self.source.fd, pipe.write_fd, self._pipeful(), flags=SPLICE_FLAGS)
         except BlockingIOError:
             if self.source.unsure:  # splice never passes the mark of urgent data; a read does
                 self._large = False
@@ -199,6 +214,10 @@ class Pump:
         self._room.spliced_bytes += count
         return count
 
+    def _pipeful(self) -> int:
+        """Give how much may go into an empty pipe."""
+        return CAPACITY_BYTES
+
     def _cannot_fill(self, error: OSError) -> None:
         if error.errno == errno.EINVAL:  # splice(2): this kind of socket cannot; it is copied from here on
             self._large = self._room.splice = False
@@ -209,16 +228,16 @@ class Pump:
         """Empty the pipe into the sink; here EAGAIN can only mean that the sink is full."""
         while held:
             try:
-                held -= os.splice(pipe.read_fd, self.sink.fd, held, flags=_SPLICE)
+                held -= os.splice(pipe.read_fd, self.sink.fd, held, flags=SPLICE_FLAGS)
             except BlockingIOError:
                 self.sink.wait_writable()
 
     def _end(self) -> bool:
         self.ended = True
-        self._owner.source_ended(self)
+        self.owner.source_ended(self)
         return False
 
     def _fail(self, leg: Stream, number: int | None) -> bool:
         self.ended = True
-        self._owner.leg_failed(self, leg, number or errno.EIO)
+        self.owner.leg_failed(self, leg, number or errno.EIO)
         return False

@@ -168,6 +168,10 @@ class Stream:
         if mask & _UNSURE_EVENTS:
             self.unsure = True
 
+    def late_error(self) -> int:
+        """Give the errno by which a stream whose input had ended is broken now; 0 while it is not."""
+        return sockopts.pending_error(self.socket) if self.unsure else 0
+
     def prompt(self) -> None:
         """Act as if the kernel had said that the input is ending: for whoever learned it by writing."""
         self.readable = self.ending = self.unsure = True
