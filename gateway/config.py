@@ -11,11 +11,13 @@ from pathlib import Path
 from gateway import config_rules
 from gateway.config_files import read_tables, read_users
 from gateway.config_reading import Tables, understand
-from gateway.config_schema import Document, ListenTable
+from gateway.config_schema import Document, ListenTable, PeerTable
 from gateway.surroundings import Surroundings
+from pools.key_file import read_keys
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError, Problem
 from pools.net.keepalive import Keepalive
+from pools.peer import Peer
 from workers.settings import (
     AccessLog,
     Limits,
@@ -42,6 +44,9 @@ class GatewaySettings:
         workers: how many; None for one on each core that this process may use.
         runtime_dir: where control socket, pid file and scoreboard are.
         log_format: of the log and of the access log.
+        listens: in the file's order; the one that [overlay] makes is last.
+        peers: the gateways that this one holds legs to.
+        key_file: where the overlay's keys are, absolute; empty where there is no need for any.
         admin: where metrics and health are told over HTTP; None for nowhere.
     """
 
@@ -50,6 +55,8 @@ class GatewaySettings:
     runtime_dir: Path
     log_format: LogFormat
     listens: tuple[Listen, ...]
+    peers: tuple[Peer, ...]
+    key_file: str
     timeouts: Timeouts
     limits: Limits
     keepalive: Keepalive
@@ -64,6 +71,9 @@ class GatewaySettings:
             listens=self.listens,
             workers=workers,
             shard_seed=shard_seed,
+            gateway=self.name if self.key_file else "",
+            peers=self.peers,
+            key_file=self.key_file,
             timeouts=self.timeouts,
             limits=self.limits,
             keepalive=self.keepalive,
@@ -128,12 +138,13 @@ def settle(tables: Tables, *, folder: Path, surroundings: Surroundings) -> Gatew
     """
     document, problems = understand(tables)
     users, users_problems = _all_users(document, folder)
+    key_file, key_problems = _key_file(document, folder, surroundings)
     judged = tuple(problem.key for problem in problems)
-    rules = [*config_rules.broken(document, surroundings), *users_problems]
+    rules = [*config_rules.broken(document, surroundings), *users_problems, *key_problems]
     problems += [problem for problem in rules if not _is_under(problem.key, judged)]
     if problems:
         raise ConfigurationError(problems)
-    return _settings(document, users, surroundings)
+    return replace(_settings(document, surroundings), listens=_listens(document, users), key_file=key_file)
 
 
 def _is_under(key: str, judged: tuple[str, ...]) -> bool:
@@ -153,20 +164,31 @@ def _users(listen: ListenTable, folder: Path, *, key: str) -> tuple[Users, list[
     return read_users(folder / listen.users_file, key=key)
 
 
+def _key_file(document: Document, folder: Path, surroundings: Surroundings) -> tuple[str, list[Problem]]:
+    """Give the key file's path, and what is wrong with it; its keys are read where they are used."""
+    if document.overlay is None or document.overlay.key_file is None:
+        return "", []
+    path = (folder / document.overlay.key_file).absolute()
+    _, problems = read_keys(path, key="overlay.key_file", uid=surroundings.uid)
+    return str(path), problems
+
+
 def _as_option(problem: Problem) -> Problem:
     options = {"listen[0].bind": "--listen", "listen[0].to": "--to"}
     return replace(problem, key=options.get(problem.key, problem.key))
 
 
-def _settings(document: Document, users: list[Users], surroundings: Surroundings) -> GatewaySettings:
-    """Freeze a document without problems."""
+def _settings(document: Document, surroundings: Surroundings) -> GatewaySettings:
+    """Freeze a document without problems, all but what depends on other files."""
     table = document.gateway
     return GatewaySettings(
         name=table.name,
         workers=table.workers,
         runtime_dir=Path(table.runtime_dir) if table.runtime_dir else surroundings.runtime_dir,
         log_format=table.log_format,
-        listens=tuple(_listen(*pair) for pair in zip(document.listen, users, strict=True)),
+        listens=(),
+        peers=tuple(_peer(table) for table in document.peer),
+        key_file="",
         timeouts=Timeouts(**dict(document.timeouts)),
         limits=Limits(**dict(document.limits)),
         keepalive=Keepalive(**dict(document.keepalive)),
@@ -175,6 +197,13 @@ def _settings(document: Document, users: list[Users], surroundings: Surroundings
         access_log=AccessLog(enabled=table.access_log == "on", format=table.log_format),
         admin=document.admin.http,
     )
+
+
+def _listens(document: Document, users: list[Users]) -> tuple[Listen, ...]:
+    listens = [_listen(*pair) for pair in zip(document.listen, users, strict=True)]
+    if document.overlay is not None and document.overlay.bind is not None:
+        listens.append(Listen(name=Mode.OVERLAY.value, bind=document.overlay.bind, mode=Mode.OVERLAY))
+    return tuple(listens)
 
 
 def _listen(table: ListenTable, users: Users) -> Listen:
@@ -190,7 +219,28 @@ def _listen(table: ListenTable, users: Users) -> Listen:
         dual_stack=table.dual_stack,
         accept_proxy=table.accept_proxy,
         send_proxy=table.send_proxy,
+        paths=_paths(table),
+        choose=table.choose,
         users=users,
         congestion=table.congestion,
         backlog=table.backlog,
+    )
+
+
+def _paths(table: ListenTable) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, [table.via] if table.paths is None else table.paths))
+
+
+def _peer(table: PeerTable) -> Peer:
+    """Freeze one peer; the rules have seen to it that it has a name and an address."""
+    assert table.name is not None
+    assert table.address is not None
+    return Peer(
+        name=table.name,
+        address=table.address,
+        congestion=table.congestion,
+        pool_min=table.pool_min,
+        pool_max=table.pool_max,
+        magazine=table.magazine,
+        max_age=table.max_age,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
+from gateway import overlay_rules
 from gateway.config_reading import shown
 from gateway.config_schema import Document, ListenTable
 from gateway.surroundings import Surroundings
@@ -30,15 +31,12 @@ def broken(document: Document, surroundings: Surroundings) -> list[Problem]:
         *_same_binds(document),
         *_congestion(document, surroundings),
         *_keepalive(document),
+        *overlay_rules.broken(document),
     ]
 
 
 def _not_yet(document: Document) -> Iterator[Problem]:
     """What the contract of the file names and this version cannot do."""
-    if document.overlay is not None:
-        yield Problem("overlay", _PEERS, "a table")
-    for index, _ in enumerate(document.peer):
-        yield Problem(f"peer[{index}]", _PEERS, "a table")
     if document.egress is not None:
         yield Problem("egress", _PEERS, "a table")
     for key, listen in _keyed(document):
@@ -46,8 +44,6 @@ def _not_yet(document: Document) -> Iterator[Problem]:
 
 
 def _not_yet_listening(key: str, listen: ListenTable) -> Iterator[Problem]:
-    if listen.via:
-        yield Problem(f"{key}.via", _PEERS, shown(", ".join(listen.via)))
     if listen.early_syn:
         yield Problem(f"{key}.early_syn", _SYN_CAPTURE, "true")
     if listen.mode in ("redirect", "tproxy"):
@@ -117,28 +113,34 @@ def _same_names(document: Document) -> Iterator[Problem]:
 
 
 def _same_binds(document: Document) -> Iterator[Problem]:
-    """One address and port, one listener; the admin's counts too.
+    """One address and port, one listener; the admin's and the overlay's count too.
 
     A socket of one address beside another of all addresses is legal: the kernel hands a connection to the closer one.
     """
     first: dict[tuple[str, int], str] = {}
-    if document.admin.http is not None:
-        first[_place(document.admin.http)] = "admin.http"
-    for key, listen in _keyed(document):
-        for place in _places(listen):
+    for key, bind, dual_stack in _binds(document):
+        for place in _places(bind, dual_stack=dual_stack):
             if place in first:
-                rule = f"must be an address and port of its own, and {first[place]} has it"
-                yield Problem(f"{key}.bind", rule, f'"{listen.bind}"')
+                yield Problem(key, f"must be an address and port of its own, and {first[place]} has it", f'"{bind}"')
                 break
             first[place] = key
 
 
-def _places(listen: ListenTable) -> list[tuple[str, int]]:
+def _binds(document: Document) -> Iterator[tuple[str, Endpoint, bool]]:
+    """Name what is bound, by key, and whether it takes both families."""
+    if document.admin.http is not None:
+        yield "admin.http", document.admin.http, False
+    if document.overlay is not None and document.overlay.bind is not None:
+        yield "overlay.bind", document.overlay.bind, False
+    for key, listen in _keyed(document):
+        if listen.bind is not None:
+            yield f"{key}.bind", listen.bind, listen.dual_stack
+
+
+def _places(bind: Endpoint, *, dual_stack: bool) -> list[tuple[str, int]]:
     """Name what a listener takes: [::] with dual_stack takes 0.0.0.0 as well."""
-    if listen.bind is None:
-        return []
-    place = _place(listen.bind)
-    return [place, ("0.0.0.0", place[1])] if listen.dual_stack and place[0] == "::" else [place]
+    place = _place(bind)
+    return [place, ("0.0.0.0", place[1])] if dual_stack and place[0] == "::" else [place]
 
 
 def _place(endpoint: Endpoint) -> tuple[str, int]:
@@ -148,6 +150,7 @@ def _place(endpoint: Endpoint) -> tuple[str, int]:
 def _congestion(document: Document, surroundings: Surroundings) -> Iterator[Problem]:
     offered = surroundings.congestion_controls
     wanted = {f"{key}.congestion": listen.congestion for key, listen in _keyed(document)}
+    wanted |= {f"peer[{index}].congestion": peer.congestion for index, peer in enumerate(document.peer)}
     wanted["outbound.congestion"] = document.outbound.congestion
     for key, name in wanted.items():
         if name and offered is not None and name not in offered:

@@ -12,7 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic_core import PydanticCustomError
 
 from pools.net.endpoint import Endpoint, is_address
+from pools.net.fd_passing import DESCRIPTOR_LIMIT
 from pools.net.keepalive import Keepalive
+from pools.path_choice import Choose
+from pools.peer import Peer
 from workers.settings import Limits, Listen, LogFormat, Mode, Outbound, ProxyHeader, Relay, Timeouts
 
 MAX_WORKERS = 1024
@@ -22,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 # The defaults are said once, in `workers.settings`.
 _LISTEN = Listen(name="", bind=ADMIN_DEFAULT, mode=Mode.MIXED)
+_PEER = Peer(name="", address=ADMIN_DEFAULT)
 _TIMEOUTS, _LIMITS, _KEEPALIVE, _OUTBOUND, _RELAY = Timeouts(), Limits(), Keepalive(), Outbound(), Relay()
 
 
@@ -110,6 +114,8 @@ class ListenTable(Table):
     mode: Literal["forward", "redirect", "tproxy", "socks5", "connect", "mixed"] | None = None
     to: Destination | None = None
     via: list[Name] = []
+    paths: list[list[Name]] | None = None
+    choose: Annotated[Choose, Field(strict=False)] = _LISTEN.choose
     early_syn: bool = False
     accept_proxy: bool = _LISTEN.accept_proxy
     send_proxy: Annotated[ProxyHeader, Field(strict=False)] = _LISTEN.send_proxy
@@ -131,11 +137,12 @@ class PeerTable(Table):
 
     name: Name | None = None
     address: Destination | None = None
-    congestion: str = ""
-    initial_window: Annotated[int, Field(ge=1, le=65535)] = 10
-    pool_min: Count = 0
-    pool_max: Count = 0
-    magazine: Annotated[int, Field(ge=1, le=1024)] = 8
+    congestion: str = _PEER.congestion
+    initial_window: Annotated[int, Field(ge=1, le=65535)] | None = None
+    pool_min: Count = _PEER.pool_min
+    pool_max: Some = _PEER.pool_max
+    magazine: Annotated[int, Field(ge=1, le=DESCRIPTOR_LIMIT)] = _PEER.magazine
+    max_age: Annotated[float, Field(ge=10, le=_YEAR_S, allow_inf_nan=False)] = _PEER.max_age
 
 
 class EgressTable(Table):

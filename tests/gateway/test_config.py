@@ -1,5 +1,6 @@
 """Whole configurations: from a file, from the command line, from neither."""
 
+import os
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import pytest
 
 from gateway.config import GatewaySettings, default, example, load
 from gateway.config_schema import Document
+from gateway.overlay_key import create
 from gateway.surroundings import Surroundings
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError
 from pools.net.keepalive import Keepalive
+from pools.path_choice import Choose
+from pools.peer import Peer
 from workers.settings import (
     AccessLog,
     Limits,
@@ -24,7 +28,7 @@ from workers.settings import (
     WorkerSettings,
 )
 
-HERE = Surroundings(uid=0, congestion_controls=frozenset({"bbr", "cubic"}))
+HERE = Surroundings(uid=os.geteuid(), xdg_runtime_dir="/run/user/1", congestion_controls=frozenset({"bbr", "cubic"}))
 FULL = """
 [gateway]
 name = "oregon"
@@ -44,11 +48,32 @@ send_proxy = "v2"
 congestion = "bbr"
 backlog = 10
 
+via = ["mumbai", "pune"]
+
 [[listen]]
 name = "proxy"
 bind = "127.0.0.1:1080"
 mode = "socks5"
 users_file = "users"
+paths = [["mumbai"], ["pune", "mumbai"], []]
+choose = "fastest"
+
+[overlay]
+bind = "0.0.0.0:7400"
+key_file = "overlay.key"
+
+[[peer]]
+name = "mumbai"
+address = "203.0.113.9:7400"
+congestion = "bbr"
+pool_min = 12
+pool_max = 13
+magazine = 14
+max_age = 15.5
+
+[[peer]]
+name = "pune"
+address = "pune.example:7400"
 
 [outbound]
 congestion = "cubic"
@@ -93,11 +118,33 @@ SETTINGS = GatewaySettings(
             dual_stack=True,
             accept_proxy=True,
             send_proxy=ProxyHeader.V2,
+            paths=(("mumbai", "pune"),),
             congestion="bbr",
             backlog=10,
         ),
-        Listen(name="proxy", bind=Endpoint("127.0.0.1", 1080), mode=Mode.SOCKS5, users={"ann": "hunter2"}),
+        Listen(
+            name="proxy",
+            bind=Endpoint("127.0.0.1", 1080),
+            mode=Mode.SOCKS5,
+            paths=(("mumbai",), ("pune", "mumbai"), ()),
+            choose=Choose.FASTEST,
+            users={"ann": "hunter2"},
+        ),
+        Listen(name="overlay", bind=Endpoint("0.0.0.0", 7400), mode=Mode.OVERLAY),
     ),
+    peers=(
+        Peer(
+            name="mumbai",
+            address=Endpoint("203.0.113.9", 7400),
+            congestion="bbr",
+            pool_min=12,
+            pool_max=13,
+            magazine=14,
+            max_age=15.5,
+        ),
+        Peer(name="pune", address=Endpoint("pune.example", 7400)),
+    ),
+    key_file="",  # depends on where the file is
     timeouts=Timeouts(handshake=1, connect=2, idle=0, half_closed=0, drain=3, worker_heartbeat=4),
     limits=Limits(sessions=5, sessions_per_source=6, early_syn_pending=7),
     keepalive=Keepalive(idle=8, interval=9, probes=10, user_timeout=11),
@@ -113,6 +160,7 @@ def full(tmp_path: Path) -> Path:
     users = tmp_path / "users"
     users.write_text("ann:hunter2\n")
     users.chmod(0o600)
+    create(tmp_path / "overlay.key")
     path = tmp_path / "gw.toml"
     path.write_text(FULL)
     return path
@@ -123,7 +171,8 @@ def keys_of(error: ConfigurationError) -> list[str]:
 
 
 def test_every_key_of_a_file_reaches_the_settings(full: Path) -> None:
-    assert load(full, surroundings=HERE) == SETTINGS
+    key_file = str(full.with_name("overlay.key"))
+    assert load(full, surroundings=HERE) == replace(SETTINGS, key_file=key_file)
 
 
 def test_the_example_is_valid_and_says_nothing_but_defaults(tmp_path: Path) -> None:
@@ -145,6 +194,8 @@ def test_the_example_explains_every_key() -> None:
             assert f"{key} = " in text, f"{name}.{key}"
     for key in Listen.__dataclass_fields__.keys() - {"users"} | {"users_file", "via", "early_syn"}:
         assert f"{key} = " in text, f"listen.{key}"
+    for key in Peer.__dataclass_fields__:
+        assert f"{key} = " in text, f"peer.{key}"
 
 
 def test_without_a_file_clients_ask_and_admin_answers_on_loopback() -> None:
@@ -201,10 +252,13 @@ def test_settings_do_not_change(full: Path) -> None:
 
 
 def test_workers_are_told_all_that_concerns_them() -> None:
-    assert SETTINGS.for_workers(3, 42) == WorkerSettings(
+    assert replace(SETTINGS, key_file="/etc/overlay.key").for_workers(3, 42) == WorkerSettings(
         listens=SETTINGS.listens,
         workers=3,
         shard_seed=42,
+        gateway="oregon",
+        peers=SETTINGS.peers,
+        key_file="/etc/overlay.key",
         timeouts=SETTINGS.timeouts,
         limits=SETTINGS.limits,
         keepalive=SETTINGS.keepalive,
@@ -212,6 +266,25 @@ def test_workers_are_told_all_that_concerns_them() -> None:
         relay=SETTINGS.relay,
         access_log=SETTINGS.access_log,
     )
+
+
+def test_a_gateway_that_knows_no_other_needs_no_name() -> None:
+    assert default(surroundings=HERE).for_workers(1, 1).gateway == ""
+
+
+def test_a_wrong_key_file_is_a_problem_of_the_key_that_names_it(full: Path) -> None:
+    full.with_name("overlay.key").chmod(0o640)
+    with pytest.raises(ConfigurationError) as caught:
+        load(full, surroundings=HERE)
+    rule = "must name a file that only its owner may use, mode 0600"
+    assert str(caught.value) == f"overlay.key_file: {rule}; found mode 0640"
+
+
+def test_a_key_file_is_looked_for_beside_the_configuration_and_found_from_anywhere(
+    full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(full.parent)
+    assert load(Path(full.name), surroundings=HERE).key_file == str(full.with_name("overlay.key"))
 
 
 def test_runtime_dir_and_congestion_are_looked_up_where_nobody_says() -> None:
