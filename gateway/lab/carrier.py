@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.lab.delay_line import DelayLine
-from gateway.lab.site import Site
+from gateway.lab.site import MTU, Site
 from pools.net.clock import monotonic_s
 
 LATE_S: Final = 0.001
 _DESTINATION: Final = slice(16, 20)  # of an IPv4 header, RFC 791
-_PACKET: Final = 65_535
 _READS: Final = 16  # packets in a row from one site, before those that fall due elsewhere are late
 
 Lines = Mapping[tuple[str, str], DelayLine]
@@ -80,7 +79,7 @@ class Carrier:
         routes = self._routes[device]
         with suppress(BlockingIOError):
             for _ in range(_READS):
-                packet = os.read(device, _PACKET)
+                packet = os.read(device, MTU)
                 if line := routes.get(packet[_DESTINATION]):
                     line.enter(packet, now_s=monotonic_s())
 
