@@ -4,13 +4,13 @@ What keys mean to one another is in `config_rules`. Every key may be absent here
 without: that it is missing is a rule, too. So a file with one wrong key still tells of its other faults.
 """
 
-import re
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from pools.body_values import is_name
 from pools.net.endpoint import Endpoint, is_address
 from pools.net.fd_passing import DESCRIPTOR_LIMIT
 from pools.net.keepalive import Keepalive
@@ -21,7 +21,6 @@ from workers.settings import Limits, Listen, LogFormat, Mode, Outbound, ProxyHea
 MAX_WORKERS = 1024
 ADMIN_DEFAULT = Endpoint("127.0.0.1", 9900)
 _YEAR_S = 365 * 24 * 3600
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 # The defaults are said once, in `workers.settings`.
 _LISTEN = Listen(name="", bind=ADMIN_DEFAULT, mode=Mode.MIXED)
@@ -34,7 +33,7 @@ def _broken(rule: str) -> PydanticCustomError:
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise _broken("must be 1 to 64 letters, digits, '_', '.' or '-', the first a letter or a digit")
     return text
 

@@ -15,13 +15,16 @@ from pools.net.endpoint import Endpoint, is_host
 from pools.net.errors import ProtocolError
 
 Name: TypeAlias = str
-"""A gateway's name: 1 to 64 letters, digits, '_', '.' or '-', the first a letter or a digit."""
+"""A gateway's name, of which `is_name` is true."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_ENTRIES_LIMIT: Final = (
-    32  # of a map or a list. msgpack's own makes room for as many as the body has bytes, at each level
-)
+_ENTRIES_LIMIT: Final = 32  # of a map or a list; msgpack's own is the bytes of the body, for each list within another
 _Word = TypeVar("_Word", bound=StrEnum)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether `text` may name something: 1 to 64 letters, digits, '_', '.' or '-', first a letter or a digit."""
+    return _NAME.fullmatch(text) is not None
 
 
 class BodyValues:
@@ -106,7 +109,7 @@ class BodyValues:
         return ProtocolError(f"{self._type.name}: expected {rule}; found {found!r:.100}")
 
     def _named(self, key: str, value: object) -> Name:
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
+        if not isinstance(value, str) or not is_name(value):
             raise self.wrong(f"{key} to name a gateway by 1 to 64 letters, digits, '_', '.' or '-'", value)
         return value
 

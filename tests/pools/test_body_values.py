@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgpack
 import pytest
 
-from pools.body_values import BodyValues
+from pools.body_values import BodyValues, is_name
 from pools.frames import FrameType
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ProtocolError
@@ -77,3 +77,8 @@ def test_what_was_found_is_shown_in_part_only() -> None:
         values(g="\n" * 2000).name("g")
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_is_short_and_plain() -> None:
+    assert all(map(is_name, ("a", "0", "eu-west_1.b", "a" * 64)))
+    assert not any(map(is_name, ("", ".a", "-a", "_a", "a b", "a\n", "é", "a" * 65)))
