@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -56,18 +56,33 @@ class Answer:
     allow: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the pages need and the scoreboard does not hold.
+
+    Attributes:
+        listeners: names in the configuration's order.
+        peers: likewise.
+        ready_when_filled: readiness waits for idle legs to the peers.
+    """
+
+    listeners: tuple[str, ...]
+    peers: tuple[str, ...] = ()
+    ready_when_filled: bool = False
+
+
 class Pages:
     """What each path answers. Knows HTTP's words and no socket.
 
     Args:
         scoreboard: read anew for each answer.
-        listeners: names in the configuration's order.
     """
 
-    def __init__(self, scoreboard: Scoreboard, listeners: Sequence[str]) -> None:
+    def __init__(self, scoreboard: Scoreboard, told: Told) -> None:
         self._scoreboard = scoreboard
+        self._told = told
         self._processes = Processes()
-        self._collector = metrics.ScoreboardCollector(scoreboard, listeners)
+        self._collector = metrics.ScoreboardCollector(scoreboard, told.listeners, told.peers)
         self._pages: dict[str, Callable[[], Answer]] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
@@ -93,8 +108,15 @@ class Pages:
     def _readyz(self) -> Answer:
         status = self._status()
         states = {str(worker.slot): worker.state.name.lower() for worker in status.workers}
-        ready = health.is_ready(status)
-        return _json_answer({"ready": ready, "workers": states}, well=ready)
+        ready = health.is_ready(status, when_filled=self._told.ready_when_filled)
+        return _json_answer({"ready": ready, "workers": states} | self._pools(status), well=ready)
+
+    def _pools(self, status: GatewayStatus) -> dict[str, Any]:
+        """Say of each peer whether its pool was filled, where readiness depends on that."""
+        if not self._told.ready_when_filled:
+            return {}
+        links = zip(self._told.peers, status.links, strict=True)
+        return {"pools": {name: "filled" if link.was_filled else link.state.value for name, link in links}}
 
     def _status(self) -> GatewayStatus:
         return read(self._scoreboard, self._processes, now_ns=monotonic_ns())
@@ -113,7 +135,7 @@ def serve(
     listening: socket.socket,
     scoreboard: Scoreboard,
     *,
-    listeners: Sequence[str],
+    told: Told,
     channel: socket.socket,
     patience_s: float = _PATIENCE_S,
 ) -> int:
@@ -121,8 +143,7 @@ def serve(
 
     Args:
         listening: bound and listening; stays the caller's.
-        scoreboard: its last row is this child's own.
-        listeners: names in the configuration's order.
+        scoreboard: has this child's own row among the others.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking.
         patience_s: for a whole request and its answer, and for the next one on the same connection.
 
@@ -132,7 +153,7 @@ def serve(
     row = scoreboard.admin
     row[Cell.PID] = os.getpid()
     row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()  # before READY: who is ready has been heard of
-    server = _server(listening, Pages(scoreboard, listeners))
+    server = _server(listening, Pages(scoreboard, told))
     server.patience_s = patience_s
     ended = Event()
     server.start()

@@ -25,12 +25,23 @@ class ListenerFact:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerFact:
+    """One peer as it is configured; the limits are those of its pool of legs."""
+
+    name: str
+    address: str
+    pool_min: int
+    pool_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What does not change while a gateway runs.
 
     Attributes:
         name: the gateway's.
         config: path of its file; empty for none.
+        peers: in the configuration's order, as on the scoreboard.
         admin: address of the admin listener; empty for none.
         started_s: monotonic clock.
     """
@@ -38,6 +49,7 @@ class Facts:
     name: str
     config: str
     listeners: tuple[ListenerFact, ...]
+    peers: tuple[PeerFact, ...]
     admin: str
     started_s: float
 

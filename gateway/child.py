@@ -80,14 +80,13 @@ def worker_main(post: Post) -> int:
 
 def admin_main(post: AdminPost) -> int:
     """Live as the admin child. Its HTTP server is loaded here and not before, for the same reason."""
-    from gateway.admin import serve
+    from gateway.admin import Told, serve
 
-    return serve(
-        post.listener,
-        post.scoreboard,
-        listeners=[listen.name for listen in post.settings.listens],
-        channel=post.channel,
+    told = Told(
+        listeners=tuple(listen.name for listen in post.settings.listens),
+        peers=tuple(peer.name for peer in post.settings.peers),
     )
+    return serve(post.listener, post.scoreboard, told=told, channel=post.channel)
 
 
 def live(

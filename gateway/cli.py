@@ -125,6 +125,14 @@ def sessions(config: Running = None, runtime_dir: RunningIn = None, json: Json =
 
 
 @app.command(epilog=_EXIT_CODES)
+def links(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
+    """Show the link to each peer, and the pool of legs that is kept ready over it."""
+    from gateway.commands.links import links as run
+
+    _end(run(_where(runtime_dir, config), as_json=json))
+
+
+@app.command(epilog=_EXIT_CODES)
 def check(file: Annotated[Path, typer.Argument(help="Configuration file.")], json: Json = False) -> None:
     """Judge a configuration file: exit code 0, or 4 and every problem."""
     from gateway.commands.files import check as run

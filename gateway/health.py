@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from gateway.link_status import LinkStatus
 from gateway.status import ChildStatus, GatewayStatus
+from pools.link_health import LinkState
 from pools.net.scoreboard import ChildState
 
 
@@ -73,9 +75,14 @@ def judge(status: GatewayStatus, thresholds: Thresholds = USUAL) -> Verdict:
     return Verdict(level, fatal + minor)
 
 
-def is_ready(status: GatewayStatus) -> bool:
-    """Tell whether every worker accepts: false before the start is complete and as soon as a drain begins."""
-    return status.is_supervisor_alive and all(worker.state is ChildState.READY for worker in status.workers)
+def is_ready(status: GatewayStatus, *, when_filled: bool = False) -> bool:
+    """Tell whether every worker accepts: false before the start is complete and as soon as a drain begins.
+
+    Args:
+        when_filled: not before each peer that is not down has once had pool_min idle legs.
+    """
+    accepts = status.is_supervisor_alive and all(worker.state is ChildState.READY for worker in status.workers)
+    return accepts and not (when_filled and any(map(_is_to_be_filled, status.links)))
 
 
 def _fatal(status: GatewayStatus) -> Iterator[str]:
@@ -91,11 +98,26 @@ def _minor(status: GatewayStatus, thresholds: Thresholds) -> Iterator[str]:
     for worker in status.workers:
         for reason in (*_of_state(worker, status), *_of_numbers(worker, thresholds)):
             yield f"worker {worker.slot} {reason}"
+    yield from _of_links(status)
     if status.admin.state is not ChildState.ABSENT:
         yield from (f"admin {reason}" for reason in _of_heartbeat(status.admin, status.heartbeat_limit_s))
     memory = status.memory
     if memory and memory.used_bytes > thresholds.share * memory.limit_bytes:
         yield f"memory is near its limit: {memory.used_bytes} of {memory.limit_bytes} bytes"
+
+
+def _is_to_be_filled(link: LinkStatus) -> bool:
+    return link.state is not LinkState.DOWN and not link.was_filled
+
+
+def _of_links(status: GatewayStatus) -> Iterator[str]:
+    if not status.links:
+        return
+    if status.broker.state not in (ChildState.READY, ChildState.DRAINING):
+        yield f"the broker is {status.broker.state.name.lower()}, so sessions to peers dial"
+    yield from (f"the broker {reason}" for reason in _of_heartbeat(status.broker, status.heartbeat_limit_s))
+    if all(link.state is LinkState.DOWN for link in status.links):
+        yield "the links to all peers are down"
 
 
 def _turns(worker: ChildStatus, status: GatewayStatus) -> bool:

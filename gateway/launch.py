@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from gateway import child, control, descriptor_limit, logs, topology
-from gateway.answers import Answers, Facts, ListenerFact
+from gateway.answers import Answers, Facts, ListenerFact, PeerFact
 from gateway.child import AdminPost, Role
 from gateway.config import GatewaySettings
 from gateway.crew import Crew
@@ -156,8 +156,9 @@ class _Gateway:
             ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""))
             for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
         )
+        peers = tuple(PeerFact(each.name, str(each.address), each.pool_min, each.pool_max) for each in self.told.peers)
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
-        return Facts(self.settings.name, config, listeners, admin, started_s=monotonic_s())
+        return Facts(self.settings.name, config, listeners, peers, admin, started_s=monotonic_s())
 
     def _announce(self) -> None:
         cores = sorted(set(self.cores))

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway import release
+from gateway import link_metrics, release
 from gateway.processes import Processes
 from gateway.status import ChildStatus, GatewayStatus, read
 from pools.net.clock import monotonic_ns
@@ -45,13 +45,15 @@ _ACCEPT_PAUSES = Family("midmile_accept_pauses", "Times that a worker stopped ac
 _RETRIES = Family("midmile_connect_retries", "Further addresses tried after one failed.")
 _LOOKUPS = Family("midmile_name_lookups_failed", "Names asked for in vain; an answer from before may have served.")
 _RESTARTS = Family("midmile_child_restarts", "Children replaced because they died or hung.")
-_OPENS = Family("midmile_opens", "Sessions that peers asked for, refused ones too.")
-_OPENS_REFUSED = Family("midmile_opens_refused", "Sessions that peers asked for and this gateway's own rules refused.")
+_OPENS = Family("midmile_overlay_opens", "Sessions that peers asked for, refused ones too.")
+_OPENS_REFUSED = Family(
+    "midmile_overlay_opens_refused", "Sessions that peers asked for and this gateway's own rules refused."
+)
 _OPEN_RETRIES = Family("midmile_open_retries", "Sessions begun again on another leg or path.")
-_LEGS_ACCEPTED = Family("midmile_legs_accepted", "Legs accepted from peers that proved themselves.")
-_LEGS_STALE = Family("midmile_legs_stale", "Pool legs found dead when a session was opened on them.")
-_STRANGERS = Family("midmile_strangers", "Connections to the overlay that did not prove themselves in time.")
-_PEER_ERRORS = Family("midmile_peer_protocol_errors", "Legs closed because the peer broke the protocol.")
+_LEGS_ACCEPTED = Family("midmile_overlay_legs_accepted", "Legs accepted from peers that proved themselves.")
+_LEGS_STALE = Family("midmile_pool_legs_stale", "Pool legs found dead when a session was opened on them.")
+_STRANGERS = Family("midmile_overlay_strangers", "Connections to the overlay that did not prove themselves in time.")
+_PEER_ERRORS = Family("midmile_overlay_protocol_errors", "Legs closed because the peer broke the protocol.")
 _DROPPED = Family("midmile_log_lines_dropped", "Access log lines that nobody read in time.")
 
 TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
@@ -99,7 +101,7 @@ GAUGES: Final[Mapping[Cell, Family]] = {
     Cell.GREENLETS_IDLE: Family("midmile_greenlets_idle", "Greenlets that wait to be used again."),
     Cell.PIPES: Family("midmile_pipes", "Pipes that pumps hold now."),
     Cell.ACCEPT_PAUSED: Family("midmile_workers_paused", "Workers that take no new sessions for want of room."),
-    Cell.LEGS_INBOUND: Family("midmile_legs_inbound", "Legs of peers that workers accepted and hold."),
+    Cell.LEGS_INBOUND: Family("midmile_overlay_legs", "Legs of peers that workers accepted and hold."),
 }
 """Gauges that are summed over all workers."""
 
@@ -119,13 +121,15 @@ class ScoreboardCollector(Collector):
     """Reads the scoreboard and the kernel anew each time Prometheus asks.
 
     Args:
-        scoreboard: workers' rows, then the admin child's.
+        scoreboard: read anew each time.
         listeners: names in the configuration's order.
+        peers: likewise.
     """
 
-    def __init__(self, scoreboard: Scoreboard, listeners: Sequence[str]) -> None:
+    def __init__(self, scoreboard: Scoreboard, listeners: Sequence[str], peers: Sequence[str] = ()) -> None:
         self._scoreboard = scoreboard
         self._listeners = listeners
+        self._peers = peers
         self._processes = Processes()
         started_ago_s = (monotonic_ns() - scoreboard.started_ns) / 1e9
         self._started_s = round(time.time() - started_ago_s, 3)
@@ -138,6 +142,9 @@ class ScoreboardCollector(Collector):
         yield from (GaugeMetricFamily(at.name, at.help, value=self._sum(cell)) for cell, at in GAUGES.items())
         yield from self._about_listeners()
         yield from _about_workers(status.workers)
+        if self._peers:
+            yield from _about_broker(status.broker)
+            yield from link_metrics.collect(self._scoreboard.links, self._peers)
 
     def describe(self) -> list[Metric]:
         """Name nothing in advance, which spares the registry a reading."""
@@ -200,6 +207,15 @@ def _about_workers(workers: Sequence[ChildStatus]) -> Iterator[Metric]:
         if worker.cpu_s is not None:
             cpu.add_metric([str(worker.slot)], worker.cpu_s)
     yield cpu
+
+
+def _about_broker(broker: ChildStatus) -> Iterator[Metric]:
+    up = float(broker.state is ChildState.READY)
+    yield GaugeMetricFamily("midmile_broker_up", "1 while the process that keeps pools filled is ready.", value=up)
+    age = GaugeMetricFamily("midmile_broker_heartbeat_age_seconds", "Since the broker's loop turned.")
+    if broker.heartbeat_age_s is not None:
+        age.add_metric([], broker.heartbeat_age_s)
+    yield age
 
 
 def _per_worker(name: str, help: str, values: Mapping[int, float | None]) -> Metric:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.link_status import LinkStatus, read_links
 from gateway.processes import Memory, Processes, ProcessReading, memory_of_cgroup
 from pools.net.clock import monotonic_ns
 from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
@@ -15,10 +16,10 @@ from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
 
 @dataclass(frozen=True, slots=True)
 class ChildStatus:
-    """A worker or the admin child. None where there is no living process, or this user may not look.
+    """A worker, the broker or the admin child. None where there is no living process, or this user may not look.
 
     Attributes:
-        slot: the worker's, 0 and up; the admin child has the number of workers.
+        slot: the worker's, 0 and up; the broker has the number of workers, the admin child one more.
         core: the one it is pinned to, None for several.
         pid: 0 where none was ever started, or the last one died.
         state: what it said last; ABSENT when its process is gone, whatever it said.
@@ -26,6 +27,7 @@ class ChildStatus:
         heartbeat_age_s: since it last said that its loop turns.
         loop_lag_us: how late its loop last was.
         sessions_per_second: new ones, as it counted lately.
+        legs_inbound: legs of peers that it accepted and holds.
         accept_paused: it takes no new sessions for want of room.
         cpu_percent: of one core, since the reading before.
         cpu_s: processor time of this process.
@@ -43,6 +45,7 @@ class ChildStatus:
     sessions_limit: int
     sessions_total: int
     sessions_per_second: int
+    legs_inbound: int
     accept_paused: bool
     forward_bytes: int
     backward_bytes: int
@@ -62,9 +65,11 @@ class GatewayStatus:
         supervisor_pid: who made the scoreboard.
         is_supervisor_alive: that process still runs.
         uptime_s: since the scoreboard was made.
-        heartbeat_limit_s: how old a worker's heartbeat may grow, its timeouts.worker_heartbeat; 0 for no limit.
+        heartbeat_limit_s: how old a child's heartbeat may grow, its timeouts.worker_heartbeat; 0 for no limit.
         workers: in slot order.
-        admin: state ABSENT where there is none.
+        broker: state ABSENT where there is none.
+        admin: likewise.
+        links: one for each peer, in the configuration's order.
         memory: of the cgroup that limits the supervisor; None without a limit.
     """
 
@@ -73,7 +78,9 @@ class GatewayStatus:
     uptime_s: float
     heartbeat_limit_s: float
     workers: tuple[ChildStatus, ...]
+    broker: ChildStatus
     admin: ChildStatus
+    links: tuple[LinkStatus, ...]
     memory: Memory | None
 
     @property
@@ -84,7 +91,7 @@ class GatewayStatus:
     def as_dict(self) -> dict[str, Any]:
         """Give what --json prints: the attributes by their names, states as lower-case words."""
         facts = asdict(self)
-        for child in (*facts["workers"], facts["admin"]):
+        for child in (*facts["workers"], facts["broker"], facts["admin"]):
             child["state"] = ChildState(child["state"]).name.lower()
         return facts | {"sessions": self.sessions}
 
@@ -93,7 +100,7 @@ def read(scoreboard: Scoreboard, processes: Processes, *, now_ns: int) -> Gatewa
     """Read how the gateway is now.
 
     Args:
-        scoreboard: workers' rows in slot order, then the admin child's.
+        scoreboard: read as it is at this moment.
         processes: kept by the caller between calls; processor shares are since its last reading, None at the first.
         now_ns: monotonic clock.
     """
@@ -105,7 +112,9 @@ def read(scoreboard: Scoreboard, processes: Processes, *, now_ns: int) -> Gatewa
         uptime_s=(now_ns - started_ns) / 1e9,
         heartbeat_limit_s=scoreboard.heartbeat_limit_ns / 1e9,
         workers=tuple(children[:-2]),
+        broker=children[-2],
         admin=children[-1],
+        links=read_links(scoreboard.links, now_ns=now_ns),
         memory=memory_of_cgroup(Path(f"/proc/{pid}")),
     )
 
@@ -132,6 +141,7 @@ def _read_child(row: Row, slot: int, processes: Processes, now_ns: int) -> Child
         sessions_limit=row[Cell.SESSIONS_LIMIT],
         sessions_total=row[Cell.SESSIONS_TOTAL],
         sessions_per_second=row[Cell.SESSIONS_PER_SECOND],
+        legs_inbound=row[Cell.LEGS_INBOUND],
         accept_paused=bool(row[Cell.ACCEPT_PAUSED]),
         forward_bytes=row[Cell.FORWARD_BYTES],
         backward_bytes=row[Cell.BACKWARD_BYTES],

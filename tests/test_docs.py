@@ -126,10 +126,11 @@ def test_the_example_names_each_key() -> None:
 
 @pytest.fixture
 def families(tmp_path: Path) -> Iterator[list[Metric]]:
-    """All that /metrics tells about one worker, which is this process, so that no gauge is left out."""
-    board = Scoreboard.create(tmp_path / "scoreboard", Layout(1, 1), supervisor_pid=1, started_ns=monotonic_ns())
-    board.row(0)[Cell.PID], board.row(0)[Cell.BOOTED_NS] = os.getpid(), monotonic_ns()
-    yield list(ScoreboardCollector(board, ["orders"]).collect())
+    """All that /metrics tells about one worker and the broker, which are this process, so that no gauge is left out."""
+    board = Scoreboard.create(tmp_path / "scoreboard", Layout(1, 1, 1), supervisor_pid=1, started_ns=monotonic_ns())
+    for row in (board.row(0), board.broker):
+        row[Cell.PID], row[Cell.BOOTED_NS] = os.getpid(), monotonic_ns()
+    yield list(ScoreboardCollector(board, ["orders"], ["mumbai"]).collect())
     board.close()
 
 

@@ -1,20 +1,20 @@
 """`gateway status` and `gateway health`: from the scoreboard, so that they work while the supervisor hangs."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gateway import control_client, health
-from gateway.commands.output import bytes_text, duration_text, say, say_json, table, warn
-from gateway.control_client import NoAnswer, NotRunning
+from gateway import health
+from gateway.commands.output import bytes_text, duration_text, say, say_json, table
+from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
-from gateway.runtime_dir import scoreboard_file
-from gateway.status import ChildStatus, GatewayStatus, read_once
-from pools.net.scoreboard import Scoreboard, ScoreboardError
+from gateway.status import ChildStatus, GatewayStatus
+from pools.net.scoreboard import ChildState
 
 _WORKER_COLUMNS = (
-    ">worker", ">core", ">pid", "state", ">sessions", ">new/s", ">forward", ">backward", ">cpu", ">rss", ">fds", ">lag",
+    ">worker", ">core", ">pid", "state", ">sessions", ">new/s", ">legs in", ">forward", ">backward", ">cpu", ">rss",
+    ">fds", ">lag",
 )  # fmt: skip
+_PROCESS_COLUMNS = ("process", ">pid", "state", ">up", ">cpu", ">rss", ">fds", ">lag")
 
 
 def status(runtime_dir: Path, *, as_json: bool) -> ExitCode:
@@ -26,13 +26,15 @@ def status(runtime_dir: Path, *, as_json: bool) -> ExitCode:
     Raises:
         NotRunning: there is no gateway.
     """
-    found = _read(runtime_dir)
-    told = _told(runtime_dir)
+    found = read_status(runtime_dir)
+    told = ask_supervisor(runtime_dir)
     if as_json:
         say_json(found.as_dict() | {"gateway": told})
     else:
         say(_heading(found, told))
         say("\n" + table(_WORKER_COLUMNS, [_worker_row(worker) for worker in found.workers]))
+        if others := _others(found):
+            say("\n" + table(_PROCESS_COLUMNS, [_process_row(name, child) for name, child in others.items()]))
     return ExitCode.OK if found.is_supervisor_alive else ExitCode.UNWELL
 
 
@@ -42,30 +44,12 @@ def judge(runtime_dir: Path, *, as_json: bool) -> ExitCode:
     Raises:
         NotRunning: there is no gateway.
     """
-    verdict = health.judge(_read(runtime_dir))
+    verdict = health.judge(read_status(runtime_dir))
     if as_json:
         say_json(verdict.as_dict())
     else:
         say("\n".join([verdict.level.value, *(f"  {reason}" for reason in verdict.reasons)]))
     return ExitCode.OK if verdict.ok else ExitCode.UNWELL
-
-
-def _read(runtime_dir: Path) -> GatewayStatus:
-    try:
-        scoreboard = Scoreboard.open(scoreboard_file(runtime_dir))
-    except ScoreboardError as error:
-        raise NotRunning(f"no gateway runs in {runtime_dir}") from error
-    with closing(scoreboard):
-        return read_once(scoreboard)
-
-
-def _told(runtime_dir: Path) -> dict[str, Any] | None:
-    """Ask the supervisor for what the scoreboard does not hold; None where it does not answer."""
-    try:
-        return control_client.ask(runtime_dir, {"request": "status"})
-    except (NotRunning, NoAnswer) as error:
-        warn(f"the supervisor does not answer: {error}")
-        return None
 
 
 def _heading(found: GatewayStatus, told: dict[str, Any] | None) -> str:
@@ -87,10 +71,28 @@ def _worker_row(worker: ChildStatus) -> list[object]:
         worker.state.name.lower(),
         worker.sessions,
         worker.sessions_per_second,
+        worker.legs_inbound,
         bytes_text(worker.forward_bytes),
         bytes_text(worker.backward_bytes),
-        None if worker.cpu_percent is None else f"{worker.cpu_percent:.0f}%",
-        bytes_text(worker.rss_bytes),
-        worker.descriptors,
-        f"{worker.loop_lag_us / 1000:.1f}ms",
+        *_cost(worker),
+    ]
+
+
+def _others(found: GatewayStatus) -> dict[str, ChildStatus]:
+    """Name the children beside the workers: the broker where there are peers, the admin child where it is on."""
+    others = {"broker": found.broker} if found.links else {}
+    return others if found.admin.state is ChildState.ABSENT else others | {"admin": found.admin}
+
+
+def _process_row(name: str, child: ChildStatus) -> list[object]:
+    up = None if child.uptime_s is None else duration_text(child.uptime_s)
+    return [name, child.pid or None, child.state.name.lower(), up, *_cost(child)]
+
+
+def _cost(child: ChildStatus) -> list[object]:
+    return [
+        None if child.cpu_percent is None else f"{child.cpu_percent:.0f}%",
+        bytes_text(child.rss_bytes),
+        child.descriptors,
+        f"{child.loop_lag_us / 1000:.1f}ms",
     ]

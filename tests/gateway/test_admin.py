@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pools.link_health import LinkState
 from pools.net.clock import monotonic_ns
 from pools.net.fd_passing import receive_message, send_message, socket_pair
+from pools.net.link_board import LinkCell
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState, Layout, Scoreboard
 
@@ -44,16 +46,22 @@ class Admin:
 
 
 @pytest.fixture
-def admin(tmp_path: Path) -> Iterator[Admin]:
+def peers() -> tuple[str, ...]:
+    """Peers that readiness waits for."""
+    return ()
+
+
+@pytest.fixture
+def admin(tmp_path: Path, peers: tuple[str, ...]) -> Iterator[Admin]:
     board = Scoreboard.create(
-        tmp_path / "scoreboard", Layout(workers=1, listeners=1), supervisor_pid=os.getpid(), started_ns=monotonic_ns()
+        tmp_path / "scoreboard", Layout(1, 1, len(peers)), supervisor_pid=os.getpid(), started_ns=monotonic_ns()
     )
     listening = socket.create_server(("127.0.0.1", 0))
     ours, theirs = socket_pair()
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _live(listening, board, theirs)
+        _live(listening, board, peers, theirs)
     theirs.close()
     exited = os.pidfd_open(pid)
     assert select.select([ours], [], [], PATIENCE_S)[0], "the admin child never became ready"
@@ -67,12 +75,18 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
     listening.close()
 
 
-def _live(listening: socket.socket, board: Scoreboard, channel: socket.socket) -> None:
+def _live(listening: socket.socket, board: Scoreboard, peers: tuple[str, ...], channel: socket.socket) -> None:
     code = 99
     try:
-        from gateway.admin import serve
+        from gateway.admin import Told, serve
 
-        code = serve(listening, board, listeners=["orders"], channel=channel, patience_s=1.0)
+        code = serve(
+            listening,
+            board,
+            told=Told(("orders",), peers, ready_when_filled=bool(peers)),
+            channel=channel,
+            patience_s=1.0,
+        )
     finally:
         os._exit(code)
 
@@ -110,6 +124,24 @@ def test_readyz_follows_the_workers_states(admin: Admin) -> None:
     assert (status, json.loads(body)) == (503, {"ready": False, "workers": {"0": "draining"}})
     status, _, body = admin.get("/healthz")
     assert (status, json.loads(body)) == (200, {"ok": True, "level": "degraded", "reasons": ["draining"]})
+
+
+@pytest.mark.parametrize("peers", [("mumbai", "madrid")])
+def test_readyz_may_wait_until_pools_were_filled(admin: Admin) -> None:
+    make_worker_ready(admin.board)
+    mumbai, madrid = admin.board.links.link(0), admin.board.links.link(1)
+    mumbai[LinkCell.STATE], madrid[LinkCell.STATE] = LinkState.UP.number, LinkState.DOWN.number
+    status, _, body = admin.get("/readyz")
+    assert (status, json.loads(body)["pools"]) == (503, {"mumbai": "up", "madrid": "down"})
+    mumbai.add(LinkCell.FILLED_TOTAL)
+    status, _, body = admin.get("/readyz")
+    assert (status, json.loads(body)["pools"]) == (200, {"mumbai": "filled", "madrid": "down"})
+
+
+@pytest.mark.parametrize("peers", [("mumbai",)])
+def test_metrics_tell_of_each_peer(admin: Admin) -> None:
+    admin.board.links.link(0).add(LinkCell.HITS_TOTAL, 42)
+    assert b'midmile_pool_takes_total{peer="mumbai",result="hit"} 42.0' in admin.get("/metrics")[2]
 
 
 def test_head_answers_like_get_without_the_body(admin: Admin) -> None:

@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.health import Level, Thresholds, Verdict, is_ready, judge
+from gateway.link_status import LinkStatus, read_links
 from gateway.processes import Memory
 from gateway.status import ChildStatus, GatewayStatus
+from pools.link_health import LinkState
+from pools.net.link_board import LINK_WORDS, LinkBoard, LinkCell
 from pools.net.scoreboard import ChildState
 
 
@@ -23,6 +26,7 @@ def child(slot: int, state: ChildState = ChildState.READY) -> ChildStatus:
         sessions_limit=100,
         sessions_total=1000,
         sessions_per_second=5,
+        legs_inbound=0,
         accept_paused=False,
         forward_bytes=1,
         backward_bytes=2,
@@ -42,7 +46,9 @@ def well(workers: int = 2) -> GatewayStatus:
         uptime_s=61.0,
         heartbeat_limit_s=10.0,
         workers=tuple(child(slot) for slot in range(workers)),
-        admin=child(workers),
+        broker=child(workers),
+        admin=child(workers + 1),
+        links=(),
         memory=None,
     )
 
@@ -101,6 +107,48 @@ def test_an_admin_child_that_hangs_degrades_and_one_that_is_off_does_not() -> No
     assert judge(replace(status, admin=replace(status.admin, heartbeat_age_s=20.0))).level is Level.DEGRADED
     off = replace(status.admin, state=ChildState.ABSENT, pid=0, heartbeat_age_s=None)
     assert judge(replace(status, admin=off)).level is Level.WELL
+
+
+def link(state: LinkState = LinkState.UP, *, was_filled: bool = True) -> LinkStatus:
+    board = LinkBoard(memoryview(bytearray(LINK_WORDS * 8)).cast("Q"))
+    board.link(0)[LinkCell.STATE] = state.number
+    return replace(read_links(board, now_ns=1)[0], was_filled=was_filled)
+
+
+def with_links(*links: LinkStatus, **of_broker: object) -> GatewayStatus:
+    status = well()
+    return replace(status, links=links, broker=replace(status.broker, **of_broker))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"state": ChildState.ABSENT, "heartbeat_age_s": None}, "the broker is absent, so sessions to peers dial"),
+        ({"state": ChildState.BOOTING}, "the broker is booting, so sessions to peers dial"),
+        ({"heartbeat_age_s": 20.0}, "the broker gave its last heartbeat 20.0 s ago"),
+    ],
+)
+def test_a_broker_that_is_gone_or_hangs_degrades_where_there_are_peers(changes: dict[str, object], reason: str) -> None:
+    assert judge(with_links(link())).level is Level.WELL
+    assert judge(with_links(link(), **changes)) == Verdict(Level.DEGRADED, (reason,))
+    assert judge(with_links(**changes)).level is Level.WELL
+
+
+def test_links_degrade_once_all_of_them_are_down() -> None:
+    assert judge(with_links(link(LinkState.DOWN), link())).level is Level.WELL
+    assert judge(with_links(link(LinkState.DOWN), link(LinkState.UNKNOWN))).level is Level.WELL
+    verdict = judge(with_links(link(LinkState.DOWN), link(LinkState.DOWN)))
+    assert verdict == Verdict(Level.DEGRADED, ("the links to all peers are down",))
+
+
+def test_ready_may_mean_that_pools_were_filled() -> None:
+    filled, empty = link(), link(was_filled=False)
+    down, unknown = link(LinkState.DOWN, was_filled=False), link(LinkState.UNKNOWN, was_filled=False)
+    assert is_ready(with_links(filled, down), when_filled=True)
+    assert not is_ready(with_links(filled, empty), when_filled=True)
+    assert not is_ready(with_links(filled, unknown), when_filled=True)
+    assert is_ready(with_links(empty, unknown))
+    assert not is_ready(replace(with_links(filled), is_supervisor_alive=False), when_filled=True)
 
 
 def test_memory_near_the_cgroups_limit_degrades() -> None:

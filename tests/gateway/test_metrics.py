@@ -86,6 +86,24 @@ def test_a_living_worker_shows_its_process_and_a_missing_one_only_that_it_is_dow
     assert ("midmile_worker_heartbeat_age_seconds", ("1",)) not in found
 
 
+def test_with_peers_the_broker_and_the_links_are_told_of(tmp_path: Path) -> None:
+    board = Scoreboard.create(tmp_path / "with peers", Layout(1, 1, 1), supervisor_pid=1, started_ns=1)
+    _inhabit(board.broker)
+    found = samples_of(ScoreboardCollector(board, LISTENERS[:1], ["mumbai"]))
+    assert found["midmile_broker_up", ()] == 1.0
+    assert 0 <= found["midmile_broker_heartbeat_age_seconds", ()] < 60
+    assert found["midmile_link_up", ("mumbai",)] == 0.0
+    board.broker.clear_gauges()
+    found = samples_of(ScoreboardCollector(board, LISTENERS[:1], ["mumbai"]))
+    assert found["midmile_broker_up", ()] == 0.0
+    assert ("midmile_broker_heartbeat_age_seconds", ()) not in found
+    board.close()
+
+
+def test_without_peers_neither_is(scoreboard: Scoreboard) -> None:
+    assert not {name for name, _ in samples(scoreboard) if name.startswith(("midmile_broker", "midmile_link"))}
+
+
 def test_every_name_has_the_prefix_and_counters_alone_end_in_total(scoreboard: Scoreboard) -> None:
     text = render(ScoreboardCollector(scoreboard, LISTENERS)).decode()
     families = list(text_string_to_metric_families(text))

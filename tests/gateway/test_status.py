@@ -8,7 +8,9 @@ import pytest
 
 from gateway.processes import Processes
 from gateway.status import read, read_once
+from pools.link_health import LinkState
 from pools.net.clock import monotonic_ns
+from pools.net.link_board import LinkCell
 from pools.net.scoreboard import Cell, ChildState, Layout, Scoreboard
 
 
@@ -18,11 +20,12 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
     path = tmp_path / "scoreboard"
     board = Scoreboard.create(
         path,
-        Layout(workers=2, listeners=1),
+        Layout(workers=2, listeners=1, peers=1),
         supervisor_pid=os.getpid(),
         started_ns=monotonic_ns(),
         heartbeat_limit_ns=2_500_000_000,
     )
+    board.links.link(0)[LinkCell.STATE] = LinkState.DOWN.number
     row = board.row(0)
     row[Cell.PID], row[Cell.STATE] = os.getpid(), ChildState.READY
     row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()
@@ -72,7 +75,9 @@ def test_a_stopped_gateway_can_still_be_read_from_its_file(scoreboard: Scoreboar
 def test_json_has_units_in_its_keys_and_words_for_states(scoreboard: Scoreboard) -> None:
     facts = json.loads(json.dumps(read(scoreboard, Processes(), now_ns=monotonic_ns()).as_dict()))
     assert [worker["state"] for worker in facts["workers"]] == ["ready", "absent"]
-    assert facts["admin"]["slot"] == 3
+    assert (facts["broker"]["slot"], facts["admin"]["slot"]) == (2, 3)
+    assert facts["broker"]["state"] == "absent"
+    assert [link["state"] for link in facts["links"]] == ["down"]
     assert facts["sessions"] == 7
     assert {"heartbeat_age_s", "loop_lag_us", "rss_bytes", "cpu_percent"} <= facts["workers"][0].keys()
 
