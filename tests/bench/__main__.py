@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import machine, report
+from tests.bench.catalogue import MEASURES
+from tests.bench.configurations import RelayName
 from tests.bench.figures import not_positive
-from tests.bench.measures import FULL, MEASURES, SMOKE, Scale
+from tests.bench.measures import FULL, SMOKE, Scale
 from tests.bench.processes import BenchError
-from tests.bench.relays import RelayName
 from tests.bench.run import Outcome, run, steps
 
 

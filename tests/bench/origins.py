@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.configurations import Doors
 from tests.bench.processes import free_ports, running, sockets, wait_for, wait_listening
 
 BODY = "x" * 100
@@ -38,10 +39,9 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Ports on 127.0.0.1: one that answers HTTP, one on which an iperf3 listens."""
+    """Where one answers HTTP, and an iperf3 listens."""
 
-    http_port: int
-    bulk_port: int
+    doors: Doors
     bulk: subprocess.Popen[bytes]
     log: Path
 
@@ -61,4 +61,4 @@ def started(directory: Path, *, core: int, sessions: int) -> Iterator[Origins]:
     with running(nginx, core=core, log=log) as http, running(iperf3, core=core, log=log) as bulk:
         wait_listening(http, [http_port], log)
         wait_listening(bulk, [bulk_port], log)
-        yield Origins(http_port, bulk_port, bulk, log)
+        yield Origins(Doors(http_port, bulk_port), bulk, log)

@@ -126,13 +126,17 @@ def _memory_bytes(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A program with everything it forked: a master, its workers, and whatever else serves the sessions."""
+    """Programs with everything they forked: masters, their workers, and whatever else serves the sessions."""
 
-    root: psutil.Process
+    roots: Sequence[psutil.Process]
 
     def members(self) -> list[psutil.Process]:
-        """Give all live processes of the tree, the root first."""
-        return [self.root, *self.root.children(recursive=True)]
+        """Give all live processes, each root before its children."""
+        return [member for root in self.roots for member in (root, *root.children(recursive=True))]
+
+    def parts(self) -> "list[Tree]":
+        """Give a tree for each root."""
+        return [Tree([root]) for root in self.roots]
 
     def cpu_s(self) -> dict[int, float]:
         """Give user plus system seconds by pid, as in /proc/PID/stat: exact sums, rounded to a tick of 10 ms."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tests.bench.configurations import RelayName
 from tests.bench.figures import Metric, Sample, Spread, by_round, ratio, rows, spread, verdict
-from tests.bench.relays import RelayName
 
 _RATIO = "Midmile / HAProxy"
 _HEADS = ["", "unit", *RelayName, _RATIO, "target", ""]

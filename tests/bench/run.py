@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import measures, origins, relays
+from tests.bench import measures, origins
+from tests.bench.catalogue import QUOTIENTS
+from tests.bench.configurations import Doors, Plan, RelayName
 from tests.bench.figures import Sample, quotients
 from tests.bench.machine import Cores
 from tests.bench.measures import Measure, Scale, Setting
-from tests.bench.processes import BenchError, free_ports
-from tests.bench.relays import Plan, RelayName
+from tests.bench.processes import BenchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,14 @@ def run(todo: Sequence[Step], *, scale: Scale, cores: Cores, tell: Callable[[str
             setting = Setting(scale, ends, cores.loads, directory / "loads.log")
             for count, step in enumerate(todo, 1):
                 tell(f"{count}/{len(todo)} {step}")
-                _take(step, setting, outcome, relay_core=cores.relay)
-    derived = quotients(outcome.samples, measures.COPY_TIMES, over=measures.COPY_CPU, under=measures.BULK_CPU)
-    return Outcome([*outcome.samples, *derived], outcome.failures)
+                _take(step, setting, outcome, cores=cores)
+    made = [quotients(outcome.samples, row, over=over, under=under) for row, over, under in QUOTIENTS]
+    return Outcome([*outcome.samples, *chain.from_iterable(made)], outcome.failures)
 
 
-def _take(step: Step, setting: Setting, outcome: Outcome, *, relay_core: int) -> None:
+def _take(step: Step, setting: Setting, outcome: Outcome, *, cores: Cores) -> None:
     try:
-        figures = _figures(step, setting, relay_core=relay_core)
+        figures = _figures(step, setting, cores=cores)
     except (BenchError, OSError) as failure:
         outcome.failures.append(f"{step}: {failure}")
         return
@@ -69,9 +71,10 @@ def _take(step: Step, setting: Setting, outcome: Outcome, *, relay_core: int) ->
     outcome.samples.extend(Sample(step.round, step.relay, metric, value) for metric, value in found)
 
 
-def _figures(step: Step, setting: Setting, *, relay_core: int) -> measures.Figures:
+def _figures(step: Step, setting: Setting, *, cores: Cores) -> measures.Figures:
+    measure = step.measure
     with TemporaryDirectory(prefix="relay-", dir=setting.log.parent) as directory:
-        http_port, bulk_port = free_ports(2)
-        plan = Plan(Path(directory), setting.origins, http_port, bulk_port, setting.scale.sessions, step.measure.splice)
-        with relays.started(step.relay, plan=plan, core=relay_core) as relay:
-            return step.measure.run(relay, setting)
+        doors, sessions = Doors.free(), setting.scale.sessions
+        plan = Plan(Path(directory), doors, setting.origins.doors, sessions, splice=measure.splice)
+        with measure.start(step.relay, plan, cores) as relay:
+            return measure.run(relay, setting)

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bench.configurations import RelayName
 from tests.bench.figures import Metric, Sample, Spread, Target, by_round, not_positive, quotients, ratio, rows, verdict
-from tests.bench.relays import RelayName
 
 COST = Metric("cost", "s", Target(0.80))
 RATE = Metric("rate", "1/s", Target(0.75, at_most=False))

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from tests.bench.catalogue import MEASURES
+from tests.bench.configurations import RelayName
 from tests.bench.crowd import describe, percentile
 from tests.bench.loads import Requests, Transfer, read_iperf3, read_wrk
-from tests.bench.measures import MEASURES
 from tests.bench.processes import BenchError
-from tests.bench.relays import RelayName
 from tests.bench.run import steps
 from tests.bench.session import expected_size
 

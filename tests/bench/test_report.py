@@ -1,8 +1,8 @@
 import json
 
 from tests.bench import report
+from tests.bench.configurations import RelayName
 from tests.bench.figures import Metric, Sample, Target
-from tests.bench.relays import RelayName
 
 COST = Metric("bulk", "CPU s/GB", Target(0.80))
 RUN = [

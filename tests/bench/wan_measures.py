@@ -1,0 +1,1 @@
+WAN_MEASURES = ()
