@@ -149,6 +149,7 @@ def test_a_million_mistakes_begin_with_two_thousand() -> None:
     outcome = fuzz_frames.run(2000, seed=0)
     assert outcome.inputs == 2000
     assert outcome.bodies > 500
+    assert min(outcome.proofs[role] for role in Role) > 20
     assert min(outcome.refusals[by] for by in ("reader", "body", "handshake", "state")) > 100
 
 
