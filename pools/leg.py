@@ -16,6 +16,7 @@ from pools.leg_state import LegState, State
 from pools.message_rules import LegCard
 from pools.net import sockopts
 from pools.net.errors import ProtocolError
+from pools.net.resolver import SocketAddress
 from pools.net.sockopts import Socket
 from pools.net.stream import Stream, StreamFailed
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pools.net.readiness import Readiness
 
 RECEIVE_BYTES: Final = 16_384
+_SHARE: Final = 128  # reads of RECEIVE_BYTES before other legs have their turn: as much as a pump moves
 _OWED_LIMIT: Final = 256 * 1024  # what is said again on a second leg, and control frames for a peer that reads nothing
 _NO_SESSION: Final = frozenset({FrameType.PING, FrameType.PONG, FrameType.GOAWAY})
 
@@ -31,7 +33,10 @@ class LegKeeper(Protocol):
     """Who has a leg between its sessions. Called in the hub or a session's greenlet; must neither block nor raise."""
 
     def regain(self, leg: "PoolLeg") -> None:
-        """Take back a leg whose session ended in order. At an opener it can be lent again at once."""
+        """Take back a leg whose session ended in order. At an opener it can be lent again at once.
+
+        At an acceptor the opener of a refused session may still send, and either end may be going away.
+        """
 
     def lost(self, leg: "PoolLeg") -> None:
         """Hear that a leg is closed, whoever closed it."""
@@ -49,9 +54,10 @@ class PoolLeg(Stream):
         mid_frame: a payload is half written: nothing else may be written until the rest of it is.
         card: what is known of it wherever it goes; None at the acceptor, whose legs stay in their process.
         keeper: who has it between sessions; None while nobody does.
+        retransmits: segments sent again up to the end of its last session, for whoever counts those of the next.
     """
 
-    __slots__ = ("card", "keeper", "mid_frame", "owed", "peer", "reader", "rest", "state")
+    __slots__ = ("_address", "card", "keeper", "mid_frame", "owed", "peer", "reader", "rest", "retransmits", "state")
 
     def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
         super().__init__(readiness, sock, fd)
@@ -63,9 +69,18 @@ class PoolLeg(Stream):
         self.mid_frame = False
         self.card: LegCard | None = None
         self.keeper: LegKeeper | None = None
+        self.retransmits = 0
+        self._address: SocketAddress | None = None
 
     def __repr__(self) -> str:
         return f"<PoolLeg fd={self.fd} to {self.peer or 'nobody yet'} {self.state!r}>"
+
+    @property
+    def address(self) -> SocketAddress:
+        """The other end's address, asked for once."""
+        if self._address is None:
+            self._address = self.socket.getpeername()
+        return self._address
 
     def begin(self, role: Role, peer: str, *, session: int = 0, card: LegCard | None = None) -> None:
         """Begin, or go on in this process, with a leg whose other end is known to be `peer`."""
@@ -100,20 +115,21 @@ class PoolLeg(Stream):
         What is still under way from a session that was refused here is thrown away.
 
         Returns:
-            The OPEN, or None when nothing more has come yet.
+            The OPEN; None when nothing more has come yet, or, still `readable`, when this leg has had its share.
 
         Raises:
             StreamFailed: the connection is broken, or its end cut something off.
             EndOfLeg: the opener has closed it in order.
             ProtocolError: what came may not come.
         """
-        while self.rest or self._receive_at_once():
-            frame = self._next_frame()
-            if frame is None:
-                continue
-            body = self.hear(frame)
-            if isinstance(body, Open):
-                return body
+        for _ in range(_SHARE):
+            while self.rest:
+                frame = self._next_frame()
+                body = self.hear(frame) if frame is not None else None
+                if isinstance(body, Open):
+                    return body
+            if not self._receive_at_once():
+                break
         return None
 
     # While a session is opened.
@@ -230,7 +246,7 @@ class PoolLeg(Stream):
 
     def finish(self) -> None:
         """Give the leg back to its keeper, its session having ended in order; a leg that is done with is closed."""
-        if self.keeper is not None and self.fd >= 0 and self.state.is_reusable and not self.mid_frame:
+        if self.keeper is not None and self.fd >= 0 and not self.mid_frame and self._may_go_back():
             self.on_readable = None
             self.keeper.regain(self)
         else:
@@ -245,6 +261,12 @@ class PoolLeg(Stream):
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
             keeper.lost(self)
+
+    def _may_go_back(self) -> bool:
+        if self.state.role is Role.OPENER:
+            return self.state.is_reusable
+        # The opener may still send to a session refused here, and after GOAWAY it is the opener who closes.
+        return not self.state.is_spent and self.state.ours in (State.IDLE, State.ENDED)
 
     def _session_for(self, kind: FrameType) -> int:
         if kind in _NO_SESSION:
