@@ -62,12 +62,14 @@ class AdminPost:
         listener: listening, non-blocking.
         settings: what the workers are told.
         scoreboard: everybody's numbers, its own among them.
+        ready_when_filled: readiness waits until the pools of peers were filled once.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking.
     """
 
     listener: socket.socket
     settings: WorkerSettings
     scoreboard: Scoreboard
+    ready_when_filled: bool
     channel: socket.socket
 
 
@@ -85,6 +87,7 @@ def admin_main(post: AdminPost) -> int:
     told = Told(
         listeners=tuple(listen.name for listen in post.settings.listens),
         peers=tuple(peer.name for peer in post.settings.peers),
+        ready_when_filled=post.ready_when_filled,
     )
     return serve(post.listener, post.scoreboard, told=told, channel=post.channel)
 

@@ -48,6 +48,7 @@ class GatewaySettings:
         peers: the gateways that this one holds legs to.
         key_file: where the overlay's keys are, absolute; empty where there is no need for any.
         admin: where metrics and health are told over HTTP; None for nowhere.
+        ready_when_filled: readiness waits until the pools of peers were filled once.
     """
 
     name: str
@@ -64,6 +65,7 @@ class GatewaySettings:
     relay: Relay
     access_log: AccessLog
     admin: Endpoint | None
+    ready_when_filled: bool
 
     def for_workers(self, workers: int, shard_seed: int) -> WorkerSettings:
         """Give what each of `workers` workers is told, who share connections by `shard_seed`, 0 to 2**32 - 1."""
@@ -196,6 +198,7 @@ def _settings(document: Document, surroundings: Surroundings) -> GatewaySettings
         relay=Relay(**dict(document.relay)),
         access_log=AccessLog(enabled=table.access_log == "on", format=table.log_format),
         admin=document.admin.http,
+        ready_when_filled=document.admin.ready_when_filled,
     )
 
 

@@ -196,6 +196,7 @@ class AdminTable(Table):
     """[admin]: what is told over HTTP."""
 
     http: Annotated[Endpoint | None, PlainValidator(_admin)] = ADMIN_DEFAULT
+    ready_when_filled: bool = False
 
 
 class Document(Table):

@@ -122,7 +122,8 @@ class _Gateway:
         row = self.scoreboard.admin
 
         def live(channel: socket.socket, _origin: int) -> int:
-            return main(AdminPost(listener, self.told, self.scoreboard, channel))
+            filled = self.settings.ready_when_filled
+            return main(AdminPost(listener, self.told, self.scoreboard, filled, channel))
 
         return Role(
             name="admin",

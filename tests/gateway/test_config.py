@@ -103,6 +103,7 @@ splice = false
 
 [admin]
 http = "[::1]:9901"
+ready_when_filled = true
 """
 SETTINGS = GatewaySettings(
     name="oregon",
@@ -152,6 +153,7 @@ SETTINGS = GatewaySettings(
     relay=Relay(splice=False),
     access_log=AccessLog(enabled=False, format=LogFormat.JSON),
     admin=Endpoint("::1", 9901),
+    ready_when_filled=True,
 )
 
 
