@@ -1,4 +1,4 @@
-"""What all tests share: skips that CI does not accept, and a hypothesis profile for examples that do real work."""
+"""What all tests share: how many run at once, skips that CI does not accept, hypothesis for examples of real work."""
 
 import os
 from collections.abc import Generator
@@ -7,10 +7,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 _IN_CI = bool(os.environ.get("CI"))
+_AT_ONCE = 4  # processes, on two cores: most tests wait for others more than they compute
 
 # Examples here move bytes through the kernel; how long that takes says something of the machine, not of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite in several processes, and what somebody picked by path or name in this one; -n N decides."""
+    is_picked = config.option.file_or_dir or config.option.keyword
+    return 0 if is_picked else _AT_ONCE
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -4,10 +4,12 @@ The test runs in the main greenlet and turns the loop until a fact is there; not
 a test leaves behind (a stream, a pipe, a greenlet at work, a fault in an event) fails it.
 """
 
+import select
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,7 +24,9 @@ from pools.net.readiness import Readiness
 from pools.net.resets import Resets
 from pools.net.stream import Stream
 
-LIMIT_S: Final = 10.0
+LIMIT_S: Final = 30.0
+_EAGER_TURNS: Final = 200
+_PACE_S: Final = 0.001
 _BEFORE_EVENTS: Final = 2  # an idle watcher of the lowest rank would wait until no event is left, perhaps for ever
 _LINGER: Final = struct.Struct("ii")
 
@@ -34,10 +38,18 @@ def turn() -> None:
 
 
 def turn_until(fact: Callable[[], object]) -> None:
-    """Turn the loop until `fact` holds."""
+    """Turn the loop until `fact` holds: at once for what is ready, then with pauses, for what other processes do."""
+    turns = 0
     with gevent.Timeout(LIMIT_S):
         while not fact():
-            turn()
+            turns += 1
+            (turn if turns < _EAGER_TURNS else _turn_later)()
+
+
+def _turn_later() -> None:
+    """Let the loop handle what comes within a moment, and the processor do something else."""
+    hub = gevent.get_hub()
+    hub.wait(hub.loop.timer(_PACE_S))
 
 
 def settle(turns: int = 20) -> None:
@@ -61,6 +73,25 @@ def tcp_pair(*, send_buffer: int = 0, receive_buffer: int = 0) -> tuple[socket.s
         sock.setblocking(False)
         sockopts.no_delay(sock)
     return first, second
+
+
+@contextmanager
+def refusing_address() -> Iterator[tuple[str, int]]:
+    """Give an address that refuses connections, and hold it: one that was let go may be somebody's at once."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()
+
+
+@contextmanager
+def silent_address() -> Iterator[tuple[str, int]]:
+    """Give an address that answers no SYN: its listener's queue is full, so the kernel drops what comes (tcp(7))."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        socket.create_connection(listener.getsockname(), timeout=LIMIT_S),
+    ):
+        assert select.select([listener], [], [], LIMIT_S)[0], "the one that fills the queue is not in it"
+        yield listener.getsockname()
 
 
 def reset(sock: socket.socket) -> None:

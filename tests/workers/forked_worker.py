@@ -34,7 +34,7 @@ from workers.source_limit import SourceTable
 
 _log = logging.getLogger(__name__)
 
-LIMIT_S: Final = 10.0
+LIMIT_S: Final = 30.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 

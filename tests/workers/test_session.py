@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from pools.net.endpoint import Endpoint
 from pools.net.orders import Order
 from pools.net.scoreboard import Cell
+from tests.floor import refusing_address, silent_address
 from tests.workers.forked_worker import (
     ForkedWorker,
     Origin,
@@ -25,8 +26,10 @@ from workers.settings import AccessLog, Limits, Listen, LogFormat, Mode, ProxyHe
 
 GREETING = b"\x05\x01\x00"
 CHOSEN = b"\x05\x00"
-QUICK = Timeouts(handshake=0.3, connect=0.4, idle=0.4, half_closed=0.3)
 PATIENT = Timeouts()
+IDLE = Timeouts(idle=1.5)  # time enough for a word on a busy machine; each test has one limit that is short
+HALF_CLOSED = Timeouts(half_closed=0.3)
+NEVER = Timeouts(connect=600)
 
 
 def socks_request(to: Endpoint) -> bytes:
@@ -37,21 +40,16 @@ def connect_request(to: Endpoint) -> bytes:
     return f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n".encode()
 
 
-def free_endpoint() -> Endpoint:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return Endpoint(*listener.getsockname())
+@contextmanager
+def refusing_endpoint() -> Iterator[Endpoint]:
+    with refusing_address() as address:
+        yield Endpoint(*address)
 
 
 @contextmanager
 def silent_endpoint() -> Iterator[Endpoint]:
-    """A destination that answers no SYN: its listener's queue is full."""
-    with ExitStack() as opened:
-        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            filler = opened.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield Endpoint(*listener.getsockname())
+    with silent_address() as address:
+        yield Endpoint(*address)
 
 
 @dataclass
@@ -115,9 +113,9 @@ def client_never_finishes(ends: Ends) -> None:
         (origin_resets, PATIENT, "SD", "ECONNRESET"),
         (client_resets_last, PATIENT, "CL", "ECONNRESET"),
         (origin_resets_last, PATIENT, "SL", "ECONNRESET"),
-        (nobody_speaks, QUICK, "cD", None),
-        (origin_never_finishes, QUICK, "sL", None),
-        (client_never_finishes, QUICK, "cL", None),
+        (nobody_speaks, IDLE, "cD", None),
+        (origin_never_finishes, HALF_CLOSED, "sL", None),
+        (client_never_finishes, HALF_CLOSED, "cL", None),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -137,7 +135,7 @@ def test_ends_of_a_connected_session(
 
 
 def test_a_request_that_never_comes(tmp_path: Path) -> None:
-    with forked_worker(tmp_path, proxy(Mode.SOCKS5), timeouts=QUICK) as worker:
+    with forked_worker(tmp_path, proxy(Mode.SOCKS5), timeouts=Timeouts(handshake=1.5)) as worker:
         client = worker.connect()
         client.sendall(GREETING)
         assert read_all(client) == (CHOSEN, "reset")
@@ -169,7 +167,7 @@ def test_a_bad_request_hears_why(tmp_path: Path, mode: Mode, bad: bytes, answer:
 
 
 def test_a_refused_forward_is_reset_at_once(tmp_path: Path) -> None:
-    with forked_worker(tmp_path, forward(free_endpoint())) as worker:
+    with refusing_endpoint() as target, forked_worker(tmp_path, forward(target)) as worker:
         with pytest.raises(ConnectionResetError):  # perhaps even before connect(2) returns
             worker.connect().recv(1)
         assert (line := worker.logged())["end"] == "SC"
@@ -178,8 +176,7 @@ def test_a_refused_forward_is_reset_at_once(tmp_path: Path) -> None:
 
 
 def test_a_refused_destination_has_its_code_in_socks_and_http(tmp_path: Path) -> None:
-    target = free_endpoint()
-    with forked_worker(tmp_path, proxy(Mode.MIXED)) as worker:
+    with refusing_endpoint() as target, forked_worker(tmp_path, proxy(Mode.MIXED)) as worker:
         client = worker.connect()
         client.sendall(GREETING + socks_request(target))
         data, how = read_all(client)
@@ -193,7 +190,8 @@ def test_a_refused_destination_has_its_code_in_socks_and_http(tmp_path: Path) ->
 
 
 def test_a_destination_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
-    with silent_endpoint() as target, forked_worker(tmp_path, proxy(Mode.MIXED), timeouts=QUICK) as worker:
+    soon = Timeouts(connect=0.4)
+    with silent_endpoint() as target, forked_worker(tmp_path, proxy(Mode.MIXED), timeouts=soon) as worker:
         client = worker.connect()
         client.sendall(connect_request(target))
         assert read_all(client)[0].startswith(b"HTTP/1.1 504 ")
@@ -203,19 +201,18 @@ def test_a_destination_that_does_not_answer_is_given_up_in_time(tmp_path: Path) 
 
 
 def test_a_client_that_leaves_while_its_leg_is_dialled_ends_the_dial(tmp_path: Path) -> None:
-    with silent_endpoint() as target, forked_worker(tmp_path, proxy(Mode.SOCKS5)) as worker:
+    with silent_endpoint() as target, forked_worker(tmp_path, proxy(Mode.SOCKS5), timeouts=NEVER) as worker:
         client = worker.connect()
         client.sendall(GREETING + socks_request(target))
         assert read_exactly(client, 2) == CHOSEN
         reset(client)
-        line = worker.logged()  # long before timeouts.connect
+        line = worker.logged()
         assert (line["end"], line["errno"]) == ("CC", "ECONNRESET")
-        assert line["total_us"] < 4_000_000
         worker.wait_for_row(Cell.RESET_BY_INBOUND, 1)
 
 
 def test_a_stop_while_a_leg_is_dialled_counts_as_nobodys_failure(tmp_path: Path) -> None:
-    with silent_endpoint() as target, forked_worker(tmp_path, forward(target)) as worker:
+    with silent_endpoint() as target, forked_worker(tmp_path, forward(target), timeouts=NEVER) as worker:
         client = worker.connect()
         worker.wait_for_row(Cell.SESSIONS, 1)
         worker.order(Order.STOP)

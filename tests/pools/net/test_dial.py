@@ -4,8 +4,6 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import gevent
 import pytest
@@ -13,28 +11,15 @@ import pytest
 from pools.net.dial import dial
 from pools.net.resolver import Address
 from pools.net.stream import Stream, StreamFailed
-from tests.floor import Floor, receive, rest_of, turn_until
+from tests.floor import Floor, receive, refusing_address, rest_of, silent_address, turn_until
 
 
 def address_of(listener: socket.socket) -> Address:
     return Address(listener.family, listener.getsockname())
 
 
-def free_address() -> Address:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return address_of(listener)
-
-
-@contextmanager
-def silent_address() -> Iterator[Address]:
-    """An address that answers no SYN: its listener's queue is full."""
-    with ExitStack() as opened:
-        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            filler = opened.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield address_of(listener)
+def at(sockaddr: tuple[str, int]) -> Address:
+    return Address(socket.AF_INET, sockaddr)
 
 
 def descriptors() -> list[str]:
@@ -43,7 +28,7 @@ def descriptors() -> list[str]:
 
 def test_a_connected_leg_has_its_options() -> None:
     with Floor() as floor, socket.create_server(("127.0.0.1", 0)) as listener:
-        stream = dial(address_of(listener), readiness=floor.readiness, congestion="reno")
+        stream = dial(address_of(listener), readiness=floor.readiness, congestion="reno", kind=Stream)
         accepted, _ = listener.accept()
         accepted.setblocking(False)
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -57,44 +42,42 @@ def test_a_connected_leg_has_its_options() -> None:
 
 def test_ipv6() -> None:
     with Floor() as floor, socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
-        dial(address_of(listener), readiness=floor.readiness, congestion="").close()
+        dial(address_of(listener), readiness=floor.readiness, congestion="", kind=Stream).close()
 
 
 @pytest.mark.parametrize(
-    ("address", "number"),
-    [
-        (None, errno.ECONNREFUSED),
-        (Address(socket.AF_INET, ("255.255.255.255", 9)), errno.ENETUNREACH),
-    ],
+    ("elsewhere", "number"),
+    [(None, errno.ECONNREFUSED), (("255.255.255.255", 9), errno.ENETUNREACH)],
     ids=["refused", "unreachable"],
 )
-def test_a_failure_says_the_kernels_reason_and_leaves_nothing_open(address: Address | None, number: int) -> None:
-    with Floor() as floor:
+def test_a_failure_says_the_kernels_reason_and_leaves_nothing_open(
+    elsewhere: tuple[str, int] | None, number: int
+) -> None:
+    with Floor() as floor, refusing_address() as refusing:
         before = descriptors()
         with pytest.raises(StreamFailed) as caught:
-            dial(address or free_address(), readiness=floor.readiness, congestion="")
+            dial(at(elsewhere or refusing), readiness=floor.readiness, congestion="", kind=Stream)
         assert caught.value.errno in (number, errno.EACCES)  # broadcast is "permission denied" to some kernels
         assert descriptors() == before
 
 
 def test_without_descriptors_it_fails_as_everything_else() -> None:
-    with Floor() as floor:
-        address = free_address()
+    with Floor() as floor, refusing_address() as address:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
         try:
             with pytest.raises(StreamFailed) as caught:
-                dial(address, readiness=floor.readiness, congestion="")
+                dial(at(address), readiness=floor.readiness, congestion="", kind=Stream)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert caught.value.errno == errno.EMFILE
 
 
 def test_an_unknown_congestion_control_leaves_nothing_open() -> None:
-    with Floor() as floor:
+    with Floor() as floor, refusing_address() as address:
         before = descriptors()
         with pytest.raises(StreamFailed):
-            dial(free_address(), readiness=floor.readiness, congestion="carrier-pigeon")
+            dial(at(address), readiness=floor.readiness, congestion="carrier-pigeon", kind=Stream)
         assert descriptors() == before
 
 
@@ -102,7 +85,7 @@ def test_an_exception_thrown_in_leaves_nothing_open() -> None:
     with Floor() as floor, silent_address() as address:
         before = descriptors()
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
-            dial(address, readiness=floor.readiness, congestion="")
+            dial(at(address), readiness=floor.readiness, congestion="", kind=Stream)
         assert descriptors() == before
 
 
@@ -117,7 +100,7 @@ def test_a_dial_is_not_taken_for_connected_by_a_dead_legs_event() -> None:
         def dial_away() -> None:
             try:
                 with gevent.Timeout(0.1):
-                    dialled.append(dial(address, readiness=floor.readiness, congestion=""))
+                    dialled.append(dial(at(address), readiness=floor.readiness, congestion="", kind=Stream))
             except gevent.Timeout as fired:
                 dialled.append(fired)
 
