@@ -17,6 +17,7 @@ from gateway.config import GatewaySettings
 from gateway.findings import Finding, Level
 from gateway.host import Host
 from gateway.host_checks import Demand, check_host
+from pools.key_file import read_keys
 from pools.net import trials
 from pools.net.endpoint import Endpoint
 from pools.net.listening import ListenError, refuse_if_taken
@@ -44,6 +45,7 @@ def examine(settings: GatewaySettings, *, supervisor_pid: int = 0) -> list[Findi
         *check_host(host, demand),
         *(try_out(*trial) for trial in _trials(demand.workers)),
         runtime_dir(settings.runtime_dir),
+        *([key_file(Path(settings.key_file))] if settings.key_file else []),
         *_addresses(settings, ours),
     ]
 
@@ -51,6 +53,7 @@ def examine(settings: GatewaySettings, *, supervisor_pid: int = 0) -> list[Findi
 def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
     """Say what the configuration asks of a host with so many usable cores."""
     congestions = {settings.outbound.congestion, *(listen.congestion for listen in settings.listens)}
+    congestions |= {peer.congestion for peer in settings.peers}
     binds = [(listen.name, listen.bind) for listen in settings.listens]
     if settings.admin:
         binds.append(("admin", settings.admin))
@@ -60,6 +63,7 @@ def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
         backlog=max((listen.backlog for listen in settings.listens), default=0),
         congestions=frozenset(congestions - {""}),
         binds=tuple(binds),
+        pool_legs=sum(peer.pool_max for peer in settings.peers),
     )
 
 
@@ -79,6 +83,16 @@ def runtime_dir(path: Path) -> Finding:
         return Finding("runtime directory", Level.OK, str(path))
     advice = f"RuntimeDirectory={path.name} in the systemd unit, or set runtime_dir in [gateway]"
     return Finding("runtime directory", Level.FAIL, f"{path}: {place} is no directory this user may write to", advice)
+
+
+def key_file(path: Path) -> Finding:
+    """Judge whether the overlay's keys can be read, and by nobody else."""
+    keys, problems = read_keys(path, key="overlay.key_file", uid=os.geteuid())
+    if problems:
+        advice = f"chmod 600 {path}, owned by the gateway's user; `gateway keygen` writes one for all gateways"
+        return Finding("overlay key", Level.FAIL, "; ".join(map(str, problems)), advice)
+    accepts = ", ".join(each.id.hex() for each in keys)
+    return Finding("overlay key", Level.OK, f"{path}: proves with {keys[0].id.hex()}, accepts {accepts}")
 
 
 def address(name: str, bind: Endpoint, *, dual_stack: bool, ours: frozenset[int]) -> Finding:

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.findings import Finding, Level, finding
 from gateway.host import Capability, Host
 from pools.net.endpoint import Endpoint
-from workers.capacity import descriptors_for, sessions_within, share_of
+from workers.capacity import RESERVED_DESCRIPTORS, descriptors_for, sessions_within, share_of
 
 _KERNEL_MIN: Final = (4, 19)  # the oldest long-term kernel with all that is used here: Debian 10's
 _PYTHON_MIN: Final = (3, 11)
@@ -27,6 +27,7 @@ class Demand:
         backlog: the largest of all listeners.
         congestions: congestion controls by name, for any leg.
         binds: addresses to listen on, by who wants them.
+        pool_legs: to all peers together, at most; 0 without peers.
     """
 
     workers: int
@@ -34,6 +35,7 @@ class Demand:
     backlog: int
     congestions: frozenset[str]
     binds: tuple[tuple[str, Endpoint], ...]
+    pool_legs: int = 0
 
 
 def check_host(host: Host, demand: Demand) -> Iterator[Finding]:
@@ -45,7 +47,8 @@ def check_host(host: Host, demand: Demand) -> Iterator[Finding]:
     yield low_ports(host, demand)
     yield capture_rights(host)
     yield from queues(host, demand)
-    yield slow_start(host)
+    yield slow_start(host, demand)
+    yield from pool_legs(host, demand)
     yield from buffers(host)
     yield ephemeral_ports(host, demand)
     yield fin_timeout(host)
@@ -113,11 +116,23 @@ def queues(host: Host, demand: Demand) -> Iterator[Finding]:
             yield finding(name, found, wrong=limit < demand.backlog, advice=advice)
 
 
-def slow_start(host: Host) -> Finding:
-    """Judge whether an idle connection keeps its window (RFC 5681, section 4.1)."""
+def slow_start(host: Host, demand: Demand) -> Finding:
+    """Judge whether an idle connection keeps its window (RFC 5681, section 4.1). It holds for IPv6, too."""
     name = "net.ipv4.tcp_slow_start_after_idle"
-    advice = f"sysctl -w {name}=0: a session that pauses falls back to its first window"
+    idle = (
+        "a session that pauses and each idle leg to a peer fall" if demand.pool_legs else "a session that pauses falls"
+    )
+    advice = f"sysctl -w {name}=0, on every gateway: {idle} back to the first window"
     return finding(name, _shown(host, name), wrong=host.numbers(name) == (1,), advice=advice)
+
+
+def pool_legs(host: Host, demand: Demand) -> Iterator[Finding]:
+    """Judge whether the broker may hold all legs that the pools may have; while workers are quiet it does."""
+    if demand.pool_legs:
+        need = demand.pool_legs + RESERVED_DESCRIPTORS
+        found = f"hard limit {host.descriptors_hard:.0f}; the broker needs {need} for {demand.pool_legs} legs"
+        advice = f"LimitNOFILE={need} in the systemd unit, or a lower pool_max for some peers"
+        yield finding("pool legs", found, wrong=host.descriptors_hard < need, advice=advice)
 
 
 def buffers(host: Host) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """The doctor on this host: addresses really tried, the whole examination of the default configuration."""
 
+import base64
 import os
 import socket
 from dataclasses import replace
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
-from gateway.doctor import address, demand_of, examine, ports_of, runtime_dir, try_out
+from gateway import config, overlay_key
+from gateway.doctor import address, demand_of, examine, key_file, ports_of, runtime_dir, try_out
 from gateway.findings import Finding, Level
 from pools.net.endpoint import Endpoint
 from pools.net.trials import TrialError
+from pools.peer import Peer
 
 NOBODY = frozenset[int]()
 
@@ -65,6 +67,35 @@ def test_the_demand_names_every_address_and_congestion_control() -> None:
     assert (demand.workers, demand.congestions) == (4, frozenset({"bbr"}))
     assert demand.binds[0] == ("default", Endpoint("127.0.0.1", 8443))
     assert demand_of(replace(settings, workers=3), cores=4).workers == 3
+
+
+def test_the_demand_counts_the_legs_of_all_peers_and_their_congestion_controls() -> None:
+    mumbai = Peer("mumbai", Endpoint("203.0.113.9", 7400), congestion="bbr", pool_max=100)
+    madrid = Peer("madrid", Endpoint("198.51.100.4", 7400), pool_max=20)
+    demand = demand_of(replace(config.default(), peers=(mumbai, madrid)), cores=1)
+    assert (demand.pool_legs, demand.congestions) == (120, frozenset({"bbr"}))
+
+
+def test_a_key_file_is_ours_alone_or_a_fault_and_no_secret_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.key"
+    made = overlay_key.create(path)
+    good = key_file(path)
+    assert (good.level, good.found) == (Level.OK, f"{path}: proves with {made.id.hex()}, accepts {made.id.hex()}")
+    assert base64.b64encode(made.secret).decode() not in good.found
+    path.chmod(0o640)
+    bad = key_file(path)
+    assert bad.level is Level.FAIL
+    assert "found mode 0640" in bad.found
+    assert bad.advice.startswith(f"chmod 600 {path}")
+
+
+def test_a_key_file_is_examined_where_the_configuration_names_one(settings: config.GatewaySettings) -> None:
+    path = settings.runtime_dir / "overlay.key"
+    overlay_key.create(path)
+    peers = (Peer("mumbai", Endpoint("203.0.113.9", 7400)),)
+    findings = examine(replace(settings, key_file=str(path), peers=peers))
+    assert {"overlay key", "pool legs"} <= {finding.check for finding in findings}
+    assert not {"overlay key", "pool legs"} & {finding.check for finding in examine(settings)}
 
 
 @pytest.fixture

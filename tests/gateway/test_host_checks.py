@@ -77,6 +77,22 @@ def test_each_sysctl_gets_the_line_to_type(name: str, value: str, advice: str) -
     assert finding.advice.startswith(advice)
 
 
+def test_with_peers_their_idle_legs_lose_their_window_too() -> None:
+    (finding,) = wrong(with_sysctl("net.ipv4.tcp_slow_start_after_idle", "1"), replace(MODEST, pool_legs=512))
+    assert "each idle leg to a peer" in finding.advice
+    (finding,) = wrong(with_sysctl("net.ipv4.tcp_slow_start_after_idle", "1"))
+    assert "peer" not in finding.advice
+
+
+def test_the_broker_must_be_allowed_to_hold_all_pool_legs() -> None:
+    demand = replace(MODEST, pool_legs=99_808)
+    assert wrong(demand=demand) == []
+    (finding,) = wrong(demand=replace(demand, pool_legs=99_809))
+    assert (finding.check, finding.level) == ("pool legs", Level.WARN)
+    assert finding.found == "hard limit 100000; the broker needs 100001 for 99809 legs"
+    assert finding.advice.startswith("LimitNOFILE=100001")
+
+
 @pytest.mark.parametrize(("kernel", "level"), [((4, 18), Level.FAIL), ((4, 19), None), ((10, 0), None)])
 def test_the_oldest_kernel(kernel: tuple[int, int], level: Level | None) -> None:
     assert [finding.level for finding in wrong(replace(FITTING, kernel=kernel))] == ([level] if level else [])
