@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
 from gateway import logs, signals
 from gateway.exit_codes import ExitCode
+from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ChildError
 from pools.net.fd_passing import ChannelError, send_message
@@ -28,11 +30,26 @@ from workers.settings import LogFormat, WorkerSettings
 _log = logging.getLogger(__name__)
 
 
+class Kind(StrEnum):
+    """What a child is for.
+
+    Attributes:
+        WORKER: it carries sessions, and is drained before it is stopped.
+        BROKER: it keeps legs to peers for the workers, who have a channel to it.
+        ADMIN: it answers operators over HTTP.
+    """
+
+    WORKER = "worker"
+    BROKER = "broker"
+    ADMIN = "admin"
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A place in the gateway that one child after another fills.
 
     Attributes:
+        kind: what the child is for.
         name: in logs, as in "worker 0".
         process_name: what ps and top show; the kernel keeps 15 bytes (PR_SET_NAME(2const)).
         core: where it is pinned; None for nowhere.
@@ -41,9 +58,9 @@ class Role:
         main: the child's whole life, given its end of the channel and its origin, a number below
             `pools.ledger.ORIGINS` that no other life of any role has; returns the exit code.
         after_death: puts right what a dead child left in shared memory.
-        carries_sessions: it is drained before it is stopped.
     """
 
+    kind: Kind
     name: str
     process_name: str
     core: int | None
@@ -51,7 +68,11 @@ class Role:
     listeners: tuple[socket.socket, ...]
     main: Callable[[socket.socket, int], int]
     after_death: Callable[[], None]
-    carries_sessions: bool
+
+    @property
+    def carries_sessions(self) -> bool:
+        """Whether it is drained before it is stopped."""
+        return self.kind is Kind.WORKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,13 @@ class AdminPost:
 def worker_main(post: Post) -> int:
     """Live as a worker. gevent is loaded here and not before: the supervisor must never have it."""
     from workers.worker import run
+
+    return run(post)
+
+
+def broker_main(post: BrokerPost) -> int:
+    """Live as the broker. It is loaded here and not before, for the same reason."""
+    from pools.broker import run
 
     return run(post)
 

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.child import Role
+from gateway import channels
+from gateway.child import Kind, Role
 from gateway.slot import Death, Slot
 from pools.ledger import ORIGINS
 from pools.net.clock import monotonic_s
@@ -71,6 +72,10 @@ class Crew:
         for slot in self.slots:
             self._fork(slot)
 
+    def broker_slot(self) -> Slot | None:
+        """Give the broker's slot; None where there is no broker."""
+        return next((slot for slot in self.slots if slot.role.kind is Kind.BROKER), None)
+
     def session_slots(self) -> list[Slot]:
         """Give the slots whose children carry sessions."""
         return [slot for slot in self.slots if slot.role.carries_sessions]
@@ -111,6 +116,7 @@ class Crew:
         child = slot.fork(origin=origin, leave=self._leave, log_format=self._log_format, now_s=monotonic_s())
         self._selector.register(child.pidfd, selectors.EVENT_READ, partial(self._on_death, slot))
         self._selector.register(child.channel, selectors.EVENT_READ, partial(self._on_report, slot))
+        channels.connect(slot, workers=self.session_slots(), broker=self.broker_slot())
 
     def _leave(self, role: Role) -> None:
         """Close, in a child, what the crew holds. The epoll is shared: unregistering would reach into the parent's."""

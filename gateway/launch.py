@@ -7,11 +7,12 @@ import selectors
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from gateway import child, control, descriptor_limit, logs, topology
 from gateway.answers import Answers, Facts, ListenerFact, PeerFact
-from gateway.child import AdminPost, Role
+from gateway.child import AdminPost, Kind, Role
 from gateway.config import GatewaySettings
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
@@ -19,6 +20,7 @@ from gateway.holdings import Holdings, bound_address
 from gateway.runtime_dir import RuntimeDir, control_socket, scoreboard_file
 from gateway.signals import SignalInbox
 from gateway.supervisor import Hooks, Supervisor
+from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout, Scoreboard
@@ -34,6 +36,7 @@ def launch(
     *,
     config: str = "",
     worker_main: Callable[[Post], int] = child.worker_main,
+    broker_main: Callable[[BrokerPost], int] = child.broker_main,
     admin_main: Callable[[AdminPost], int] = child.admin_main,
 ) -> ExitCode:
     """Run a gateway in this process, in the foreground, until it is told to end.
@@ -41,6 +44,7 @@ def launch(
     Args:
         config: path of the file that `settings` came from, to be shown; empty for none.
         worker_main: a worker's whole life after the fork.
+        broker_main: the broker's, which is there if there are peers.
         admin_main: the admin child's.
 
     Returns:
@@ -49,10 +53,19 @@ def launch(
     logs.configure(settings.log_format, "supervisor")
     try:
         with ExitStack() as owned:
-            return _Gateway(settings, config, owned).run(worker_main, admin_main)
+            return _Gateway(settings, config, owned).run(_Mains(worker_main, broker_main, admin_main))
     except StartError as error:
         _log.error("could not start: %s", error)
         return ExitCode.CANNOT_START
+
+
+@dataclass(frozen=True, slots=True)
+class _Mains:
+    """What children of each kind live by after the fork."""
+
+    worker: Callable[[Post], int]
+    broker: Callable[[BrokerPost], int]
+    admin: Callable[[AdminPost], int]
 
 
 class _Gateway:
@@ -81,11 +94,13 @@ class _Gateway:
         owned.callback(self.control.close)
         self.facts = self._facts(config)
 
-    def run(self, worker_main: Callable[[Post], int], admin_main: Callable[[AdminPost], int]) -> ExitCode:
+    def run(self, mains: _Mains) -> ExitCode:
         """Run until the last child is gone."""
-        roles = [self._worker(slot, worker_main) for slot in range(self.told.workers)]
+        roles = [self._worker(slot, mains.worker) for slot in range(self.told.workers)]
+        if self.told.peers:
+            roles.append(self._broker(mains.broker))
         if self.holdings.admin is not None:
-            roles.append(self._admin(self.holdings.admin, admin_main))
+            roles.append(self._admin(self.holdings.admin, mains.admin))
         crew = Crew(roles, selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
         hooks = Hooks(self._announce, self.holdings.close_groups, self.control.turn)
         timeouts = self.settings.timeouts
@@ -108,6 +123,7 @@ class _Gateway:
             return main(Post(slot, core, self.told, listeners, row, self.sources, origin, channel))
 
         return Role(
+            kind=Kind.WORKER,
             name=f"worker {slot}",
             process_name=f"gateway-w{slot}",
             core=core,
@@ -115,7 +131,34 @@ class _Gateway:
             listeners=listeners,
             main=live,
             after_death=(lambda: None) if self.sources is None else partial(self.sources.clear, slot),
-            carries_sessions=True,
+        )
+
+    def _broker(self, main: Callable[[BrokerPost], int]) -> Role:
+        return Role(
+            kind=Kind.BROKER,
+            name="broker",
+            process_name="gateway-broker",
+            core=None,
+            row=self.scoreboard.broker,
+            listeners=(),
+            main=lambda channel, origin: main(self._broker_post(channel, origin)),
+            after_death=self.scoreboard.links.clear_gauges,
+        )
+
+    def _broker_post(self, channel: socket.socket, origin: int) -> BrokerPost:
+        told = self.told
+        return BrokerPost(
+            gateway=told.gateway,
+            peers=told.peers,
+            workers=told.workers,
+            key_file=told.key_file,
+            origin=origin,
+            connect_s=told.timeouts.connect,
+            resolve_every_s=told.outbound.resolve_every,
+            keepalive=told.keepalive,
+            links=self.scoreboard.links,
+            row=self.scoreboard.broker,
+            channel=channel,
         )
 
     def _admin(self, listener: socket.socket, main: Callable[[AdminPost], int]) -> Role:
@@ -126,6 +169,7 @@ class _Gateway:
             return main(AdminPost(listener, self.told, self.scoreboard, filled, channel))
 
         return Role(
+            kind=Kind.ADMIN,
             name="admin",
             process_name="gateway-admin",
             core=None,
@@ -133,7 +177,6 @@ class _Gateway:
             listeners=(listener,),
             main=live,
             after_death=lambda: None,
-            carries_sessions=False,
         )
 
     def _scoreboard(self, workers: int) -> Scoreboard:

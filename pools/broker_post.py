@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pools.body_values import Name
 from pools.net.keepalive import Keepalive
+from pools.net.link_board import LinkBoard
 from pools.net.scoreboard import Row
 from pools.peer import Peer
 
@@ -22,6 +23,7 @@ class BrokerPost:
         connect_s: seconds a leg may take from the look-up of its peer's name to a connection.
         resolve_every_s: seconds after which a name is asked for again.
         keepalive: for the legs it dials.
+        links: what it tells about each peer, in the order of peers; it alone writes there.
         row: its numbers on the scoreboard; it alone writes there.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking. Channels to the workers come over it, one by one.
     """
@@ -34,5 +36,6 @@ class BrokerPost:
     connect_s: float
     resolve_every_s: float
     keepalive: Keepalive
+    links: LinkBoard
     row: Row
     channel: socket.socket

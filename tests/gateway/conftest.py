@@ -24,7 +24,8 @@ class Gateway:
 
     def __init__(self, runtime_dir: Path, wish: dict[str, object]) -> None:
         self.runtime_dir = runtime_dir
-        wish = {"port": 0, "workers": 1, "heartbeat_s": 10.0, "main": "serve", "runtime_dir": str(runtime_dir)} | wish
+        usual = {"port": 0, "workers": 1, "peers": 0, "heartbeat_s": 10.0, "main": "serve", "broker": "serve"}
+        wish = usual | {"runtime_dir": str(runtime_dir)} | wish
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("small_gateway.py")), json.dumps(wish)],
             stderr=subprocess.PIPE,
@@ -57,12 +58,16 @@ class Gateway:
 
     def who(self) -> tuple[int, int]:
         """Slot and pid of a worker that serves, and that has closed its end of the asking when this returns."""
-        answer = b""
-        with self.connect(b"who") as connection, suppress(ConnectionResetError):  # as listeners make it close
+        slot, pid = self.answer(b"who")
+        return slot, pid
+
+    def answer(self, word: bytes) -> list[int]:
+        """Give the numbers that a worker answers with."""
+        said = b""
+        with self.connect(word) as connection, suppress(ConnectionResetError):  # as listeners make it close
             while piece := connection.recv(100):
-                answer += piece
-        slot, pid = answer.split()
-        return int(slot), int(pid)
+                said += piece
+        return [int(number) for number in said.split()]
 
     def stay(self) -> socket.socket:
         """Begin a session."""

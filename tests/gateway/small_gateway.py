@@ -1,7 +1,9 @@
 """A real gateway whose workers do little: the program that the supervisor's tests run in a process of its own.
 
 A client says one word. "who": the worker's slot and pid. "stay": a session until the client closes, each line echoed.
-"hang": the worker's loop stops for good.
+"hang": the worker's loop stops for good. "ask": what the broker answers to the worker, on the channel between them.
+
+The broker is there if there is a peer. It answers with the slot of the channel, its pid and its origin.
 """
 
 import json
@@ -10,18 +12,21 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway import config
 from gateway.launch import launch
+from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ChildError
 from pools.net.fd_passing import receive_message, send_message
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState
+from pools.peer import Peer
 from workers.operator_wire import SessionRow, row_frames
 from workers.post import Post
 
@@ -31,6 +36,7 @@ class SmallWorker:
         self.post = post
         self.listeners = list(post.listeners)
         self.staying: list[socket.socket] = []
+        self.broker: socket.socket | None = None
 
     def run(self) -> int:
         self.post.row[Cell.STATE] = ChildState.READY
@@ -67,11 +73,30 @@ class SmallWorker:
             connection.sendall(b"hanging")
             hang()
         with connection:
-            connection.sendall(b"%d %d" % (self.post.slot, os.getpid()))
+            connection.sendall(self.ask() if word == b"ask" else b"%d %d" % (self.post.slot, os.getpid()))
+
+    def ask(self) -> bytes:
+        """Ask the broker that lives: where the channel has ended, wait for the next one."""
+        while True:
+            answer = b""
+            with suppress(OSError):  # reset: the broker died with a question unread
+                if self.broker is not None:
+                    self.broker.sendall(b"who")
+                    answer = self.broker.recv(100)
+            if answer:
+                return b"%d %d %d %b" % (self.post.slot, os.getpid(), self.post.origin, answer)
+            select.select([self.post.channel], [], [])
+            self.obey()
 
     def obey(self) -> None:
         payload, descriptors = receive_message(self.post.channel)
         order = OrderMessage.decode(payload).order if payload else Order.STOP
+        if order is Order.CHANNEL:
+            if self.broker is not None:
+                self.broker.close()
+            self.broker = socket.socket(fileno=descriptors.pop())
+            self.broker.setblocking(True)
+            return
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as operator:
                 row = SessionRow("small", "192.0.2.1:50000", "192.0.2.2:443", 61.0, 2048, 10, 1500, 0, 90_000, 3)
@@ -85,6 +110,40 @@ class SmallWorker:
             self.staying.clear()
 
 
+class SmallBroker:
+    def __init__(self, post: BrokerPost) -> None:
+        self.post = post
+        self.workers: dict[int, socket.socket] = {}
+        self.is_over = False
+
+    def run(self) -> int:
+        self.post.row[Cell.STATE] = ChildState.READY
+        send_message(self.post.channel, ReportMessage(Report.READY).encode())
+        while not self.is_over:
+            self.post.row[Cell.HEARTBEAT_NS] = monotonic_ns()
+            ready, _, _ = select.select([self.post.channel, *self.workers.values()], [], [], 0.1)
+            if self.post.channel in ready:
+                self.obey()
+            for slot in [slot for slot, channel in self.workers.items() if channel in ready]:
+                self.answer(slot)
+        return 0
+
+    def obey(self) -> None:
+        payload, descriptors = receive_message(self.post.channel)
+        message = OrderMessage.decode(payload) if payload else OrderMessage(Order.STOP)
+        if message.order is Order.CHANNEL:
+            if message.slot in self.workers:
+                self.workers.pop(message.slot).close()
+            self.workers[message.slot] = socket.socket(fileno=descriptors.pop())
+        self.is_over = message.order is Order.STOP
+
+    def answer(self, slot: int) -> None:
+        if self.workers[slot].recv(100):
+            self.workers[slot].sendall(b"%d %d %d" % (slot, os.getpid(), self.post.origin))
+        else:
+            self.workers.pop(slot).close()
+
+
 def hang() -> NoReturn:
     while True:
         signal.pause()
@@ -94,11 +153,16 @@ def cannot_boot(post: Post) -> int:
     raise ChildError(f"slot {post.slot} lacks what it needs", exit_code=3)
 
 
+def cannot_boot_broker(post: BrokerPost) -> int:
+    raise ChildError(f"no leg to {post.peers[0].name}", exit_code=3)
+
+
 def stumble(post: Post) -> int:
     raise RuntimeError("nobody expected this")
 
 
 MAINS = {"serve": lambda post: SmallWorker(post).run(), "cannot boot": cannot_boot, "stumble": stumble}
+BROKER_MAINS = {"serve": lambda post: SmallBroker(post).run(), "cannot boot": cannot_boot_broker}
 
 
 def main(wish: dict[str, Any]) -> int:
@@ -111,8 +175,9 @@ def main(wish: dict[str, Any]) -> int:
         admin=None,
         listens=(replace(settings.listens[0], bind=bind),),
         timeouts=replace(settings.timeouts, worker_heartbeat=wish["heartbeat_s"]),
+        peers=(Peer("mumbai", Endpoint("127.0.0.1", 1)),) * wish["peers"],
     )
-    return launch(settings, worker_main=MAINS[wish["main"]])
+    return launch(settings, worker_main=MAINS[wish["main"]], broker_main=BROKER_MAINS[wish["broker"]])
 
 
 if __name__ == "__main__":

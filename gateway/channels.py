@@ -1,0 +1,42 @@
+"""Channels between the broker and the workers: a fresh one for each pair of lives, of which nobody else holds an end.
+
+What travels on them, and what becomes of it when one of the two dies, is told in `pools.broker_messages`.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from gateway.slot import Slot
+from pools.net.fd_passing import socket_pair
+from pools.net.orders import Order, OrderMessage
+
+_log = logging.getLogger(__name__)
+
+
+def connect(born: Slot, *, workers: Sequence[Slot], broker: Slot | None) -> None:
+    """Give a child that was just born, a worker or the broker, a channel to each living one of the other kind.
+
+    A child whose orders cannot be sent to gets none, and neither does its partner: the worker dials, until the next
+    birth of one of the two.
+
+    Args:
+        workers: in slot order.
+        broker: None in a gateway without one.
+    """
+    for number, worker in enumerate(workers):
+        if broker is not None and (born is worker or born is broker) and worker.child and broker.child:
+            _connect(worker, broker, number=number)
+
+
+def _connect(worker: Slot, broker: Slot, *, number: int) -> None:
+    try:
+        pair = socket_pair()
+    except OSError as error:
+        _log.error("cannot make a channel between %s and %s: %s", worker.role.name, broker.role.name, error)
+        return
+    message = OrderMessage(Order.CHANNEL, slot=number)
+    workers_end, brokers_end = pair
+    with workers_end, brokers_end:  # closed at once, sent or not: a copy here would keep open what is in flight
+        # If the worker cannot be told, the broker finds the end of file, as if the worker had died.
+        if broker.tell(message, (brokers_end.fileno(),)):
+            worker.tell(message, (workers_end.fileno(),))
