@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from tests.bench.configurations import Doors
 from tests.bench.processes import BenchError, pinned, running, tail
 
 _CONNECTIONS = 50
@@ -110,15 +111,34 @@ def read_iperf3(text: str) -> Transfer:
 
 
 @dataclass(frozen=True, slots=True)
-class CrowdProcess:
-    """A `tests.bench.crowd` that runs; see there for its commands."""
+class LoadProcess:
+    """One of the bench's own loads, which runs and obeys commands."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
+    def ask(self, command: dict[str, float]) -> dict[str, float]:
+        """Give the answer to a command.
+
+        Raises:
+            BenchError: it ended instead, as it does at an error of a session.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+        self.process.stdin.flush()
+        answer: Any = json.loads(self.process.stdout.readline() or b"null")
+        if answer is None:
+            raise BenchError(f"the load gave up on {command}: {tail(self.log)}")
+        return dict(answer)
+
+
+class CrowdProcess(LoadProcess):
+    """A `tests.bench.crowd` that runs; see there for its commands."""
+
     def open(self, count: int) -> None:
         """Hold `count` sessions in all, each of which has carried a message."""
-        self._ask({"open": count})
+        self.ask({"open": count})
 
     def drive(self, *, rate: float, seconds: float) -> dict[str, float]:
         """Send at a fixed rate over all sessions in turn.
@@ -127,20 +147,25 @@ class CrowdProcess:
             BenchError: the last answer came late by more than 2 % and a tenth of a second. The relay or the crowd
                 itself did not hold the rate, so the figures are not those of that rate.
         """
-        told = self._ask({"rate": rate, "seconds": seconds})
+        told = self.ask({"rate": rate, "seconds": seconds})
         if told["elapsed_s"] > 1.02 * seconds + 0.1:
             raise BenchError(f"expected {rate:g} messages/s to end after {seconds:g} s, found {told}")
         return told
 
-    def _ask(self, command: dict[str, float]) -> dict[str, float]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command).encode() + b"\n")
-        self.process.stdin.flush()
-        answer: Any = json.loads(self.process.stdout.readline() or b"null")
-        if answer is None:
-            raise BenchError(f"the crowd gave up on {command}: {tail(self.log)}")
-        return dict(answer)
+
+class ArrivalsProcess(LoadProcess):
+    """A `tests.bench.arrivals` that runs; see there for its command."""
+
+    def run(self, *, rate: float, seconds: float) -> dict[str, float]:
+        """Open sessions at a fixed rate, each for one request.
+
+        Raises:
+            BenchError: one in a hundred was opened more than 20 ms late, so the figures are not those of that rate.
+        """
+        told = self.ask({"rate": rate, "seconds": seconds})
+        if told["late_p99_ms"] > 20:
+            raise BenchError(f"expected {rate:g} new sessions/s for {seconds:g} s, each opened when due, found {told}")
+        return told
 
 
 @contextmanager
@@ -148,3 +173,11 @@ def crowd(port: int, *, core: int, log: Path) -> Iterator[CrowdProcess]:
     """Run a crowd that opens its sessions at `port`, for as long as the block lasts."""
     with running([sys.executable, "-m", "tests.bench.crowd", str(port)], core=core, log=log, talk=True) as process:
         yield CrowdProcess(process, log)
+
+
+@contextmanager
+def arrivals(doors: Doors, *, core: int, log: Path) -> Iterator[ArrivalsProcess]:
+    """Run a load that opens sessions at the HTTP door, for as long as the block lasts."""
+    argv = [sys.executable, "-m", "tests.bench.arrivals", doors.host, str(doors.http_port)]
+    with running(argv, core=core, log=log, talk=True) as process:
+        yield ArrivalsProcess(process, log)

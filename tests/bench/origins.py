@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.configurations import Doors
-from tests.bench.processes import free_ports, running, sockets, wait_for, wait_listening
+from tests.bench.processes import running, sockets, wait_for, wait_listening
 
 BODY = "x" * 100
 
@@ -30,7 +30,7 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen {address} backlog=4096;
         location / {{ return 200 "{body}"; }}
     }}
 }}
@@ -53,12 +53,18 @@ class Origins:
 @contextmanager
 def started(directory: Path, *, core: int, sessions: int) -> Iterator[Origins]:
     """Run both origins on `core` for as long as the block lasts; up to `sessions` may be open."""
-    http_port, bulk_port = free_ports(2)
+    doors, log = Doors.free(), directory / "origins.log"
+    iperf3 = ["iperf3", "--server", "--bind", doors.host, "--port", str(doors.bulk_port)]
+    with http(directory, doors=doors, core=core, sessions=sessions), running(iperf3, core=core, log=log) as bulk:
+        wait_listening(bulk, [doors.bulk_port], log)
+        yield Origins(doors, bulk, log)
+
+
+@contextmanager
+def http(directory: Path, *, doors: Doors, core: int, sessions: int) -> Iterator[None]:
+    """Run only the one that answers HTTP, at the HTTP door."""
     config, log = directory / "origin.conf", directory / "origins.log"
-    config.write_text(_NGINX.format(directory=directory, port=http_port, body=BODY, connections=2 * sessions))
-    nginx = ["nginx", "-e", "stderr", "-c", str(config)]
-    iperf3 = ["iperf3", "--server", "--bind", "127.0.0.1", "--port", str(bulk_port)]
-    with running(nginx, core=core, log=log) as http, running(iperf3, core=core, log=log) as bulk:
-        wait_listening(http, [http_port], log)
-        wait_listening(bulk, [bulk_port], log)
-        yield Origins(Doors(http_port, bulk_port), bulk, log)
+    config.write_text(_NGINX.format(directory=directory, address=doors.http, body=BODY, connections=2 * sessions))
+    with running(["nginx", "-e", "stderr", "-c", str(config)], core=core, log=log) as process:
+        wait_listening(process, [doors.http_port], log)
+        yield

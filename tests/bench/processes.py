@@ -16,10 +16,13 @@ from typing import Any
 
 import psutil
 
-_PATIENCE_S = 10.0
-_given: set[int] = set()  # ports that `free_ports` has named; the kernel may name one again once it is let go
+_PATIENCE_S = 30.0
 _STOP_S = 5.0
 _POLL_S = 0.01
+_LOWEST_PORT = 2048
+_SLICE = 200  # ports
+_DEFAULT_PORTS = {7400, 8443, 9900}  # what examples and defaults name
+_claims: list[socket.socket] = []
 
 
 class BenchError(Exception):
@@ -71,7 +74,7 @@ def wait_for(process: subprocess.Popen[bytes], fact: Callable[[], bool], *, expe
     """Return once `fact` holds, looking every 10 ms.
 
     Raises:
-        BenchError: the program ended, or the fact did not come true in 10 s.
+        BenchError: the program ended, or the fact did not come true in 30 s.
     """
     for _ in range(int(_PATIENCE_S / _POLL_S)):
         if fact():
@@ -105,18 +108,40 @@ def tail(log: Path, *, size: int = 800) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Give ports that the kernel found free and that this process was not given before, so that all of them differ.
+    """Give ports that nobody listens on, and that no other process is given by this function while this one lives.
 
-    Between here and the program's own bind() another may take one. Then the program fails to start, and says so.
+    They lie below those that the kernel gives to whoever asks for none in particular: one of these could be somebody's
+    connection or listener before the program that it is for has got to its own bind().
+
+    Raises:
+        BenchError: no port is left.
     """
     ports: list[int] = []
-    with ExitStack() as held:
-        while len(ports) < count:
-            port = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            if port not in _given:
-                ports.append(port)
-    _given.update(ports)
+    while len(ports) < count:
+        port = next(_own_ports, None)
+        if port is None:
+            raise BenchError("expected a free port below ip_local_port_range; found none")
+        with suppress(OSError):  # somebody's who does not ask here
+            socket.create_server(("", port)).close()
+            ports.append(port)
     return ports
+
+
+def _claimed_ports() -> Iterator[int]:
+    """Name ports, a slice at a time. A slice is claimed by a name in the abstract namespace, which ends with us."""
+    beyond = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for first in range(beyond - _SLICE, _LOWEST_PORT, -_SLICE):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0midmile-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        yield from (port for port in range(first, first + _SLICE) if port not in _DEFAULT_PORTS)
+
+
+_own_ports = _claimed_ports()
 
 
 def _memory_bytes(pid: int) -> int:

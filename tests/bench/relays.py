@@ -15,9 +15,6 @@ from tests.bench.session import open_session
 
 _WARM_SESSIONS: Final = 200
 
-Place = Callable[[Sequence[str]], list[str]]
-"""Makes the command that runs a program where it must stand: here, or at a site of an emulated WAN."""
-
 
 @dataclass(frozen=True, slots=True)
 class Relay:
@@ -27,14 +24,12 @@ class Relay:
         doors: where it takes sessions in; those of the origins for DIRECT.
         tree: its processes; None for DIRECT.
         commands: what it was started with, the far one of a chain first.
-        clients: where its clients stand.
     """
 
     name: RelayName
     doors: Doors
     tree: Tree | None
     commands: Sequence[Command] = ()
-    clients: Place = list
 
 
 Start = Callable[[RelayName, Plan, Cores], AbstractContextManager[Relay]]
@@ -86,9 +81,9 @@ def _warm(name: RelayName, plan: Plan, cores: Cores, commands: Sequence[Command]
 
 
 @contextmanager
-def started(command: Command, *, core: int, place: Place = list) -> Iterator[psutil.Process]:
+def started(command: Command, *, core: int) -> Iterator[psutil.Process]:
     """Run one relay, listening, for as long as the block lasts."""
     log = command.plan.directory / "output.log"
-    with running(place(command.words), core=core, log=log) as process:
+    with running(command.words, core=core, log=log) as process:
         wait_listening(process, command.ports, log)
         yield psutil.Process(process.pid)
