@@ -46,9 +46,12 @@ def test_sessions_come_at_the_rate_and_each_is_timed_to_its_first_byte() -> None
 
 
 def test_a_session_without_an_answer_ends_the_run() -> None:
-    with origin(answer=b"") as address, closing(Arrivals(address)) as arrivals:
-        with pytest.raises(ConnectionError, match="without an answer"):
-            arrivals.run(rate=100, seconds=0.02)
+    with (
+        origin(answer=b"") as address,
+        closing(Arrivals(address)) as arrivals,
+        pytest.raises(ConnectionError, match="without an answer"),
+    ):
+        arrivals.run(rate=100, seconds=0.02)
 
 
 def test_a_session_that_nobody_takes_ends_the_run() -> None:
