@@ -61,7 +61,7 @@ class Egress:
             LegError: it failed at once.
         """
         try:
-            return dial.begin(address, readiness=self._readiness, congestion=self._settings.congestion)
+            return dial.begin(address, readiness=self._readiness, congestion=self._settings.congestion, kind=Stream)
         except StreamFailed as error:
             raise _failed(error, destination) from error
 
@@ -113,7 +113,7 @@ class Egress:
 
     def _dial(self, destination: Endpoint, address: Address) -> tuple[Stream, SocketAddress]:
         try:
-            stream = dial.dial(address, readiness=self._readiness, congestion=self._settings.congestion)
+            stream = dial.dial(address, readiness=self._readiness, congestion=self._settings.congestion, kind=Stream)
         except StreamFailed as error:
             raise _failed(error, destination) from error
         return stream, address.sockaddr

@@ -5,7 +5,7 @@ from typing import Final
 from pools.net.endpoint import Endpoint, unmapped
 from pools.net.errors import LegError, Phase, Side
 from pools.net.resolver import SocketAddress
-from pools.net.stream import Stream, StreamFailed
+from pools.net.stream import Stream
 from workers.ingress import proxy_protocol
 from workers.ingress.conversation import Conversation, Request
 from workers.ingress.modes import conversation_for
@@ -50,25 +50,26 @@ class Greeting:
         assert self._listen.to is not None  # the configuration's rule for Mode.FORWARD
         return Request(self._listen.to, surplus)
 
-    def introduce(self, outbound: Stream, request: Request, *, client: SocketAddress) -> None:
-        """Say on a connected outbound leg what belongs before the payload, and tell the client that it is connected.
-
-        Raises:
-            LegError: the outbound leg failed meanwhile.
-        """
+    def words(self, request: Request, client: SocketAddress) -> bytes:
+        """Give what the destination gets before the payload: a PROXY header, and what came with the request."""
         header = self._proxy_header(client) if self._listen.send_proxy is not ProxyHeader.OFF else b""
-        try:
-            outbound.send_all(header + request.early)
-        except StreamFailed as failure:
-            raise LegError(Side.OUTBOUND, Phase.DATA, failure.errno, str(request.destination)) from failure
-        if self._conversation is not None:
-            self._inbound.send_all(self._conversation.granted(endpoint_of(outbound.socket.getsockname())))
+        return header + request.early
 
-    def refusal(self, error: LegError) -> bytes:
-        """Give the words for a client that has asked for something and still waits; none where nobody does."""
+    def grant(self, bound: Endpoint) -> None:
+        """Tell the client that its destination is connected, from the address `bound`, if it waits to hear that."""
+        if self._conversation is not None:
+            self._inbound.send_all(self._conversation.granted(bound))
+
+    def refuse(self, error: LegError) -> bool:
+        """Tell a client that has asked for something, and still waits, why it does not get it; end its leg in order.
+
+        Returns:
+            False where nobody waits for words: then a reset tells.
+        """
         if self._conversation is None or self._conversation.request is None or error.side is Side.INBOUND:
-            return b""
-        return self._conversation.denied(error)
+            return False
+        self._inbound.close_after(self._conversation.denied(error))
+        return True
 
     def _converse(self, conversation: Conversation, surplus: bytes) -> Request:
         if surplus:

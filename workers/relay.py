@@ -5,11 +5,12 @@ what came before it, and our own close is told to neither side as theirs. When a
 session's affair.
 """
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from pools.net import sockopts
+from pools.leg_pumps import pump_between
 from pools.net.errors import Phase, Side
 from pools.net.pump import Pump, PumpRoom
 from pools.net.resets import Resets
@@ -21,7 +22,10 @@ NO_ERROR: Final = 0
 class Relay:
     """Both directions of a session whose two legs are connected. Owns the pumps and, from `start` on, both streams.
 
+    Either leg may lead to a client or a destination, or to another gateway: then its keeper gets it back at the end.
+
     Args:
+        forward: that pump, if it has begun before the session was open.
         on_end: called once, when nothing moves any more, while both legs can still be asked for their TCP_INFO.
 
     Attributes:
@@ -36,10 +40,18 @@ class Relay:
     __slots__ = ("_on_end", "_resets", "backward", "broken", "errno", "forward", "over", "phase")
 
     def __init__(
-        self, inbound: Stream, outbound: Stream, *, room: PumpRoom, resets: Resets, on_end: Callable[[], None]
+        self,
+        inbound: Stream,
+        outbound: Stream,
+        *,
+        room: PumpRoom,
+        resets: Resets,
+        on_end: Callable[[], None],
+        forward: Pump | None = None,
     ) -> None:
-        self.forward = Pump(inbound, outbound, owner=self, room=room)
-        self.backward = Pump(outbound, inbound, owner=self, room=room)
+        self.forward = forward or pump_between(inbound, outbound, owner=self, room=room)
+        self.backward = pump_between(outbound, inbound, owner=self, room=room)
+        self.forward.owner = self
         self.broken: Side | None = None
         self.errno = NO_ERROR
         self.over = False
@@ -56,16 +68,23 @@ class Relay:
         """Move what has come in already, and from now on whatever comes. Call it in the hub."""
         if self.over:
             return
-        for pump in (self.forward, self.backward):
+        pumps = (self.forward, self.backward)
+        for pump in pumps:
             pump.source.on_readable = pump.wake
-        for pump in (self.forward, self.backward):  # the first may end it all; then the second stays quiet
-            if pump.source.readable:
+        if self.forward.ended:
+            self._wait_for_more(self.forward)
+        for pump in pumps:  # the first may end it all; then the second stays quiet
+            if not pump.ended and pump.has_input():
                 pump.wake()
 
-    def abort(self) -> None:
-        """Reset both legs at once, because we have had enough: a timeout, an order, the end of the worker."""
+    def abort(self, number: int = errno.ECONNABORTED) -> None:
+        """Reset both legs at once, because we have had enough: a timeout, an order, the end of the worker.
+
+        SO_LINGER{1,0} is in force on both as long as a session is open. Another gateway is told errno `number`.
+        """
         if not self.over:
-            self._end(_reset_now, _reset_now)
+            cut = partial(self._resets.cut, number=number)
+            self._end(cut, cut)
 
     def source_ended(self, pump: Pump) -> None:
         """Pass an end of stream on; see `pools.net.pump.PumpOwner`."""
@@ -95,47 +114,53 @@ class Relay:
         return self.backward if pump is self.forward else self.forward
 
     def _half_close(self, pump: Pump) -> None:
-        self.phase = Phase.LAST
-        pump.source.on_readable = partial(self._stirs_after_end, pump)
         try:
             pump.sink.end_output()
         except StreamFailed as failure:
+            self.phase = Phase.LAST
             self.leg_failed(pump, pump.sink, failure.errno)
         else:
-            self._stirs_after_end(pump)  # the reset may have come together with the end
+            self._wait_for_more(pump)
+
+    def _wait_for_more(self, pump: Pump) -> None:
+        self.phase = Phase.LAST
+        pump.source.on_readable = partial(self._stirs_after_end, pump)
+        self._stirs_after_end(pump)  # the reset may have come together with the end
 
     def _stirs_after_end(self, pump: Pump) -> None:
         """Notice that a leg which had said its all is reset now, for perhaps nobody will write there for hours."""
-        if not self.over and pump.source.unsure and (number := sockopts.pending_error(pump.source.socket)):
+        if not self.over and (number := pump.source.late_error()):
             self.leg_failed(pump, pump.source, number)
 
     def _finish(self) -> None:
         """End in order: what is still in the send buffers goes out, then FIN."""
-        self._end(_close_in_order, _close_in_order)
+        self._end(_finish, _finish)
 
     def _break(self) -> None:
         """Close the broken leg and reset the other, once it has got what came before."""
         if self.broken is Side.INBOUND:
-            self._end(_reset_now, self._resets.reset)
+            self._end(_close, self._reset)
         else:
-            self._end(self._resets.reset, _reset_now)
+            self._end(self._reset, _close)
 
-    def _end(self, close_inbound: Callable[[Stream], None], close_outbound: Callable[[Stream], None]) -> None:
-        """Stop both pumps, tell the owner, close both legs; then untie the knot, so that no collector is needed."""
+    def _reset(self, leg: Stream) -> None:
+        leg.last_words(self.errno)
+        self._resets.reset(leg)
+
+    def _end(self, end_inbound: Callable[[Stream], None], end_outbound: Callable[[Stream], None]) -> None:
+        """Stop both pumps, tell the owner, end both legs; then untie the knot, so that no collector is needed."""
         inbound, outbound = self.forward.source, self.backward.source
         self.over = self.forward.ended = self.backward.ended = True
         inbound.on_readable = outbound.on_readable = None
         self._on_end()
-        close_inbound(inbound)
-        close_outbound(outbound)
+        end_inbound(inbound)
+        end_outbound(outbound)
         del self.forward, self.backward, self._on_end
 
 
-def _close_in_order(leg: Stream) -> None:
-    sockopts.linger_off(leg.socket)
-    leg.close()
+def _finish(leg: Stream) -> None:
+    leg.finish()
 
 
-def _reset_now(leg: Stream) -> None:
-    """Close with a reset: SO_LINGER{1,0} is in force on both legs as long as a session is open."""
+def _close(leg: Stream) -> None:
     leg.close()

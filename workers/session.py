@@ -1,53 +1,65 @@
 """One client's connection and everything that carries it: from accept to the end, told in the order it happens.
 
-A session lives in three states. While it is set up, a greenlet runs `set_up` from top to bottom, unless there is
-nothing to wait for but one connection. Afterwards the relay carries it and there is no greenlet. It ends once, in
-`_end` or with its relay, whatever the reason.
+A session lives in three states. While it is set up, a greenlet runs `workers.setting_up` from top to bottom, unless
+there is nothing to wait for but one connection. Afterwards the relay carries it and there is no greenlet. It ends once,
+in `end` or with its relay, whatever the reason.
 """
 
 import errno
-import logging
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from greenlet import getcurrent, greenlet
-
+from pools.frame_bodies import Open, Opened
+from pools.leg import PoolLeg
 from pools.net import sockopts
 from pools.net.clock import monotonic_s
 from pools.net.endpoint import Endpoint
-from pools.net.errors import LegError, Phase, ProtocolError, Side
+from pools.net.errors import LegError, Phase, Side
+from pools.net.pump import Pump, PumpRoom
+from pools.net.resets import Resets
 from pools.net.resolver import Address, SocketAddress
-from pools.net.stream import Stream, StreamClosed, StreamFailed
+from pools.net.scoreboard import Cell
+from pools.net.stream import Stream, StreamClosed
+from workers import short_way
 from workers.access_log import EndedBy, ended_by
-from workers.greeting import Greeting, endpoint_of
-from workers.ingress.conversation import Request
+from workers.egress import Egress
+from workers.greeting import Greeting
+from workers.peer_greeting import PeerGreeting
 from workers.relay import Relay
-from workers.settings import Listen, ProxyHeader
+from workers.routing import Path
+from workers.setting_up import SettingUp
+from workers.settings import Listen
 
 if TYPE_CHECKING:
+    from pools.broker_client import BrokerClient
     from workers.sessions import Sessions
 
-_log = logging.getLogger(__name__)
-
 _NOTHING_YET: Final = (0, 0)
+_TIMEOUTS: Final = frozenset({EndedBy.INBOUND_TIMEOUT, EndedBy.OUTBOUND_TIMEOUT})
 
 
 class Session:
     """See the module. Owns both legs until the relay does.
 
+    Args:
+        origin: what another gateway asked for, on whose leg it comes; None for a client's own.
+
     Attributes:
         listen: its listener.
         listen_index: the listener's place in the configuration.
         number: counts this worker's sessions from 1.
-        client: the inbound leg's other end, as accept(2) gave it.
+        client: the inbound leg's other end, as accept(2) gave it; where a gateway asks, the client that it names.
         began_s: when it was accepted; this and the other times are seconds on the monotonic clock, 0 when not reached.
         requested_s: the destination was known.
         resolved_s: its addresses were known.
-        connected_s: the outbound leg was connected.
+        connected_s: the outbound leg was connected, or a gateway further on had said that its own was.
         phase: how far it has come.
         destination: where the client wants to go.
         connected: the outbound leg's other end; None until connected.
         proxied: who the client is by its PROXY protocol header.
+        via: gateways on the path that it took, or tried last.
+        trace_id: the same at all gateways; empty where there is no other.
+        opened: what the last gateway of the path said; None until then, and without one.
+        failed: why there was no relay.
         inbound: its leg.
         outbound: its leg; None until it is dialled.
         relay: None until both legs are connected.
@@ -56,8 +68,9 @@ class Session:
     """
 
     __slots__ = (
-        "_greenlet",
+        "_greeting",
         "_sessions",
+        "_setting_up",
         "_told",
         "_verdict",
         "active_s",
@@ -66,37 +79,55 @@ class Session:
         "connected",
         "connected_s",
         "destination",
+        "failed",
         "inbound",
         "listen",
         "listen_index",
         "number",
+        "opened",
+        "origin",
         "outbound",
         "phase",
         "proxied",
         "relay",
         "requested_s",
         "resolved_s",
+        "trace_id",
+        "via",
         "watched",
     )
 
     def __init__(
-        self, sessions: "Sessions", inbound: Stream, *, client: SocketAddress, listen_index: int, number: int
+        self,
+        sessions: "Sessions",
+        inbound: Stream,
+        *,
+        client: SocketAddress,
+        listen_index: int,
+        number: int,
+        origin: Open | None = None,
     ) -> None:
         self._sessions = sessions
         self._told = _NOTHING_YET
         self._verdict: EndedBy | None = None
-        self._greenlet: greenlet | None = None
+        self._setting_up: SettingUp | None = None
+        self._greeting: Greeting | PeerGreeting | None = None
         self.inbound = inbound
         self.client = client
         self.listen: Listen = sessions.listens[listen_index]
         self.listen_index = listen_index
         self.number = number
+        self.origin = origin
         self.began_s = self.active_s = monotonic_s()
         self.requested_s = self.resolved_s = self.connected_s = 0.0
         self.phase = Phase.REQUEST
         self.destination: Endpoint | None = None
         self.connected: SocketAddress | None = None
         self.proxied: Endpoint | None = None
+        self.via: Path = ()
+        self.trace_id = origin.trace_id if origin is not None else b""
+        self.opened: Opened | None = None
+        self.failed: LegError | None = None
         self.outbound: Stream | None = None
         self.relay: Relay | None = None
         self.watched = -1
@@ -114,41 +145,66 @@ class Session:
             return self.began_s + timeouts.handshake
         return self.requested_s + timeouts.connect
 
+    # What setting up asks for.
+
+    @property
+    def greeting(self) -> Greeting | PeerGreeting:
+        """What is said to who asked for it."""
+        if self._greeting is None:
+            self._greeting = self._make_greeting()
+        return self._greeting
+
+    @property
+    def egress(self) -> Egress:
+        """The way out."""
+        return self._sessions.egress
+
+    @property
+    def legs(self) -> "BrokerClient | None":
+        """Legs to other gateways; None where there are none."""
+        return self._sessions.legs
+
+    @property
+    def room(self) -> PumpRoom:
+        """What all pumps share."""
+        return self._sessions.room
+
+    @property
+    def resets(self) -> Resets:
+        """Legs on their way out."""
+        return self._sessions.resets
+
+    def may_dial(self, address: Address) -> bool:
+        """Tell whether who asked for this session may have it dial `address` from here."""
+        if self.origin is None:
+            return True
+        asked = self.origin.destination
+        return self._sessions.rules.allows(asked.host, address.sockaddr[0], asked.port)
+
+    @property
+    def full(self) -> int:
+        """The errno of why another gateway may have no session here; 0 where it may."""
+        return self._sessions.full
+
+    def knows(self, gateway: str) -> bool:
+        """Tell whether this gateway holds legs to `gateway`."""
+        return gateway in self._sessions.peers
+
+    def paths(self) -> tuple[Path, ...]:
+        """Give the paths to try, in order."""
+        if self.origin is not None:
+            return (self.origin.via,)
+        return self._sessions.routes.paths(self.listen_index)
+
+    def count(self, cell: Cell) -> None:
+        """Count something that happened on the way."""
+        self._sessions.count(cell)
+
     def start(self) -> None:
-        """Begin to set up, in the hub.
-
-        Where nothing has to be heard from the client or the resolver, there is nothing to wait for but the connection,
-        and the hub can do without a greenlet: 9 % of what a short session costs.
-        """
-        listen, egress = self.listen, self._sessions.egress
-        if listen.to is not None and not listen.accept_proxy and listen.send_proxy is ProxyHeader.OFF:
-            address = egress.only_address(listen.to)
-            if address is not None:
-                self._dial_at_once(listen.to, address)
-                return
-        self._sessions.room.greenlets.run(self.set_up)
-
-    def set_up(self) -> None:
-        """Learn the destination, connect to it, and hand both legs to a relay; in a greenlet."""
-        self._greenlet = getcurrent()
-        greeting = Greeting(self.inbound, self.listen)
-        try:
-            request = self._hear(greeting)
-            self._connect(request)
-            self._introduce(greeting, request)
-        except LegError as error:
-            self._end(ended_by(error.side, error.errno), error.errno, reply=greeting.refusal(error))
-        except ProtocolError as error:
-            self._end(EndedBy.REFUSED, error.errno, reply=error.reply)
-        except StreamFailed as failure:
-            self._end(EndedBy.INBOUND, failure.errno)
-        except StreamClosed:  # ended from outside
-            pass
-        except Exception:  # noqa: BLE001  # the top of a session
-            _log.exception("session from %s: an error nobody expected", endpoint_of(self.client))
-            self._end(EndedBy.INTERNAL)
-        finally:
-            self._greenlet = None
+        """Begin to set up, in the hub."""
+        if not short_way.take(self):
+            self._setting_up = SettingUp(self)
+            self._sessions.room.greenlets.run(self._setting_up.run)
 
     def untold_bytes(self, relay: Relay) -> tuple[int, int]:
         """Give what moved forward and backward since this was last asked, for totals that grow while it lives."""
@@ -164,99 +220,92 @@ class Session:
     def time_out(self) -> None:
         """End a phase of the set-up whose deadline is over; in the hub."""
         side = Side.INBOUND if self.phase is Phase.REQUEST else Side.OUTBOUND
-        self._interrupt(LegError(side, self.phase, errno.ETIMEDOUT, str(self.destination or "the client's request")))
+        self.interrupt(LegError(side, self.phase, errno.ETIMEDOUT, str(self.destination or "the client's request")))
 
     def kill(self, who: EndedBy) -> None:
         """Reset both legs at once; in the hub."""
         self._verdict = who
+        number = errno.ETIMEDOUT if who in _TIMEOUTS else errno.ECONNABORTED
         if self.relay is not None:
-            self.relay.abort()
+            self.relay.abort(number)
         else:
-            self._interrupt(StreamClosed())
-            self._end(who)
+            self.interrupt(StreamClosed())
+            self.end(who)
 
-    def _dial_at_once(self, destination: Endpoint, address: Address) -> None:
-        self.destination = destination
-        self.requested_s = self.resolved_s = self.began_s
-        self.phase = Phase.CONNECT
-        self.inbound.on_readable = self._inbound_stirs
+    def interrupt(self, error: LegError | StreamClosed) -> None:
+        """Break the set-up off; in the hub."""
+        if self._setting_up is not None:
+            self._setting_up.interrupt(error)
+        elif isinstance(error, LegError):
+            self.refuse(error)
+
+    def inbound_stirs(self) -> None:
+        """Give up dialling for a client that has gone; one that has only half-closed still waits for its answer."""
         try:
-            self.outbound = self._sessions.egress.begin(destination, address)
+            self.check_inbound()
         except LegError as error:
-            self._refused(error)
-            return
-        self.outbound.on_writable = partial(self._dialled, destination, self.outbound, address)
+            self.interrupt(error)
 
-    def _dialled(self, destination: Endpoint, outbound: Stream, address: Address) -> None:
-        outbound.on_writable = None
-        try:
-            self._sessions.egress.finish(destination, outbound)
-        except LegError as error:
-            self._refused(error)
-            return
-        self._both_connected(address.sockaddr)
-        self._make_relay(outbound).start()
+    def check_inbound(self) -> None:
+        """Raise LegError if the inbound leg is broken."""
+        if self.inbound.unsure and (number := sockopts.pending_error(self.inbound.socket)):
+            raise LegError(Side.INBOUND, self.phase, number, "the client left while its leg was dialled")
 
-    def _both_connected(self, address: SocketAddress) -> None:
+    def both_connected(self, address: SocketAddress) -> None:
+        """Note that the outbound leg leads to `address`."""
         self.inbound.on_readable = None
         self.connected = address
         self.connected_s = monotonic_s()
         self.phase = Phase.DATA
 
-    def _hear(self, greeting: Greeting) -> Request:
-        try:
-            return greeting.hear()
-        finally:
-            self.proxied = greeting.proxied  # for the log, even where the rest made no sense
-
-    def _connect(self, request: Request) -> None:
-        egress = self._sessions.egress
-        self.destination = request.destination
-        self.requested_s = monotonic_s()
-        self.phase = Phase.RESOLVE
-        addresses = egress.resolve(request.destination)
-        self.resolved_s = monotonic_s()
-        self.phase = Phase.CONNECT
-        self._check_inbound()  # it may have left while the name was looked up
-        self.inbound.on_readable = self._inbound_stirs
-        self.outbound, address = egress.connect(request.destination, addresses, deadline_s=self.deadline_s)
-        self._both_connected(address)
-
-    def _introduce(self, greeting: Greeting, request: Request) -> None:
-        assert self.outbound is not None  # it is what was just connected
-        greeting.introduce(self.outbound, request, client=self.client)
-        relay = self._make_relay(self.outbound)
-        relay.forward.moved_bytes = len(request.early)  # what came together with the request has gone ahead
-        self._sessions.room.copied_bytes += len(request.early)
-        self._sessions.room.readiness.defer(relay.start)
-
-    def _inbound_stirs(self) -> None:
-        """Give up dialling for a client that has gone; one that has only half-closed still waits for its answer."""
-        try:
-            self._check_inbound()
-        except LegError as error:
-            self._interrupt(error)
-
-    def _check_inbound(self) -> None:
-        if self.inbound.unsure and (number := sockopts.pending_error(self.inbound.socket)):
-            raise LegError(Side.INBOUND, self.phase, number, "the client left while its leg was dialled")
-
-    def _make_relay(self, outbound: Stream) -> Relay:
+    def make_relay(self, forward: Pump | None) -> None:
+        """Give both legs to a relay, with the pump that is at work already, if one is."""
         sessions = self._sessions
+        assert self.outbound is not None  # it is what was just connected
         sessions.relayed += 1
-        self.relay = Relay(self.inbound, outbound, room=sessions.room, resets=sessions.resets, on_end=self._relay_ended)
-        return self.relay
+        self._setting_up = None
+        self.relay = Relay(
+            self.inbound,
+            self.outbound,
+            room=sessions.room,
+            resets=sessions.resets,
+            on_end=self._relay_ended,
+            forward=forward,
+        )
 
-    def _interrupt(self, error: LegError | StreamClosed) -> None:
-        """Break the set-up off; in the hub, where the greenlet that may be busy with it is parked."""
-        if self._greenlet is not None:
-            self._greenlet.throw(error)
-        elif isinstance(error, LegError):
-            self._refused(error)
+    def start_relay(self) -> None:
+        """Let the relay begin; in the hub."""
+        if self.relay is not None:
+            self.relay.start()
 
-    def _refused(self, error: LegError) -> None:
-        """End a session without a greeting: a reset tells its client."""
-        self._end(ended_by(error.side, error.errno), error.errno)
+    def refuse(self, error: LegError) -> None:
+        """End a session that no greenlet sets up: only another gateway gets words, a client a reset."""
+        self.failed = error
+        told = self.origin is not None and self.greeting.refuse(error)
+        self.end(ended_by(error.side, error.errno), error.errno, told=told)
+
+    def end(self, who: EndedBy, number: int = 0, *, told: bool = False) -> None:
+        """End a session whose legs no relay carries.
+
+        Args:
+            number: the errno that ended it, 0 for none.
+            told: the inbound leg's other end has been told in words, and the leg seen to; else a reset tells.
+        """
+        self._sessions.ended(self, who, number)
+        self._setting_up = None
+        if not told:
+            self.inbound.on_readable = None
+            self._sessions.resets.cut(self.inbound, number)
+        if self.outbound is not None:
+            self.outbound.on_writable = None
+            self.outbound.close()
+
+    def _make_greeting(self) -> Greeting | PeerGreeting:
+        sessions = self._sessions
+        if self.origin is None:
+            return Greeting(self.inbound, self.listen)
+        assert isinstance(self.inbound, PoolLeg)  # where an OPEN came
+        return PeerGreeting(self.inbound, self.origin, gateway=sessions.gateway, rules=sessions.rules, full=self.full)
 
     def _relay_ended(self) -> None:
         relay = self.relay
@@ -266,14 +315,3 @@ class Session:
         self.phase = relay.phase
         self._sessions.ended(self, self._verdict, relay.errno)
         self.relay = None
-
-    def _end(self, who: EndedBy, number: int = 0, *, reply: bytes = b"") -> None:
-        """End a session whose legs no relay carries: in order after a last word, else with a reset."""
-        self._sessions.ended(self, who, number)
-        self.inbound.on_readable = None
-        if reply:
-            self.inbound.close_after(reply)
-        self.inbound.close()
-        if self.outbound is not None:
-            self.outbound.on_writable = None
-            self.outbound.close()

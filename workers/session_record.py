@@ -2,6 +2,7 @@
 
 import time
 
+from pools.leg import PoolLeg
 from pools.net.clock import monotonic_s
 from pools.net.stream import Stream
 from pools.net.tcp_info import rtt_and_retransmits
@@ -22,6 +23,9 @@ def record_of(session: Session, who: EndedBy, number: int, *, slot: int) -> Sess
     relay = session.relay
     inbound_rtt_us, inbound_retransmits = _path(session.inbound)
     outbound_rtt_us, outbound_retransmits = _path(session.outbound if session.connected else None)
+    for leg, retransmits in ((session.inbound, inbound_retransmits), (session.outbound, outbound_retransmits)):
+        if isinstance(leg, PoolLeg) and retransmits > 0:
+            leg.retransmits += retransmits  # the next session on it does not count them again
     return SessionRecord(
         began_s=time.time() - (now_s - session.began_s),
         session=session_id(slot, session.number),
@@ -67,7 +71,8 @@ def row_of(session: Session) -> SessionRow:
 def _path(leg: Stream | None) -> tuple[int, int]:
     if leg is None or leg.fd < 0:
         return UNKNOWN, UNKNOWN
-    return rtt_and_retransmits(leg.socket)
+    rtt_us, retransmits = rtt_and_retransmits(leg.socket)
+    return rtt_us, retransmits - leg.retransmits if isinstance(leg, PoolLeg) else retransmits
 
 
 def _span_us(from_s: float, to_s: float) -> int:

@@ -1,24 +1,32 @@
 """All live sessions of one worker: beginning and ending them, and what they share."""
 
 import errno
+import sys
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pools.frame_bodies import Open
+from pools.leg import PoolLeg
 from pools.net.errors import Phase
 from pools.net.pump import PumpRoom
 from pools.net.resets import Resets
 from pools.net.resolver import SocketAddress
 from pools.net.scoreboard import Cell
 from pools.net.stream import Stream
+from pools.path_choice import PathSample
 from workers.access_log import AccessLog, EndedBy
 from workers.egress import Egress
 from workers.relay import Relay
+from workers.routing import Routes
 from workers.session import Session
 from workers.session_record import record_of
 from workers.settings import WorkerSettings
 from workers.source_limit import SourceCounts
 from workers.tally import Tally
 from workers.watch import Watch
+
+if TYPE_CHECKING:
+    from pools.broker_client import BrokerClient
 
 _BY_ERRNO: Final = {
     errno.ECONNREFUSED: Cell.CONNECT_REFUSED,
@@ -36,8 +44,12 @@ class Sessions:
         slot: the worker's, for session ids.
         sources: sessions per client address; None when they are not limited.
         log: None when no line is wanted.
+        routes: the paths of each listener; None where every session is dialled for from here.
+        legs: legs to other gateways; None where there are none.
 
     Attributes:
+        limit: how many there may be; the acceptor keeps to it for clients, this for other gateways.
+        draining: other gateways may open none any more.
         live: how many there are.
         relayed: how many of them a relay carries; each session says so itself.
         on_exhausted: called with the errno when a session ends because we have no descriptor left for it.
@@ -55,14 +67,24 @@ class Sessions:
         tally: Tally,
         sources: SourceCounts | None,
         log: AccessLog | None,
+        routes: Routes | None = None,
+        legs: "BrokerClient | None" = None,
     ) -> None:
         self.listens = settings.listens
         self.timeouts = settings.timeouts
+        self.gateway = settings.gateway
+        self.rules = settings.egress
+        self.peers = frozenset(peer.name for peer in settings.peers)
+        self.routes = routes or Routes(settings.listens, lambda _: PathSample(is_up=True))
+        self.legs = legs
+        self.count = tally.count
         self.room = room
         self.resets = resets
         self.egress = egress
         self.watch = Watch(settings.timeouts, settings.keepalive, count=tally.count, count_bytes=self._count_bytes)
         self.live = self.relayed = 0
+        self.limit = sys.maxsize
+        self.draining = False
         self.on_exhausted: Callable[[int], None] = lambda _: None
         self.on_end: Callable[[], None] = lambda: None
         self._slot = slot
@@ -81,13 +103,31 @@ class Sessions:
             inbound.close()
             return
         self._begun += 1
+        self._start(Session(self, inbound, client=client, listen_index=listen_index, number=self._begun))
+
+    def begin_for_peer(self, leg: PoolLeg, message: Open) -> None:
+        """Start a session that another gateway asks for on its leg; in the hub."""
+        self.count(Cell.OPENS)
+        client: SocketAddress = (message.client.host, message.client.port)
+        self._begun += 1
+        listen_index = len(self.listens) - 1  # the overlay's listener is the last
+        session = Session(self, leg, client=client, listen_index=listen_index, number=self._begun, origin=message)
+        self._start(session)
+
+    def _start(self, session: Session) -> None:
         self.live += 1
-        tally = self._tally.listens[listen_index]
+        tally = self._tally.listens[session.listen_index]
         tally.live += 1
         tally.total += 1
-        session = Session(self, inbound, client=client, listen_index=listen_index, number=self._begun)
         self.watch.add(session)
         session.start()
+
+    @property
+    def full(self) -> int:
+        """The errno of why another gateway may open no session now; 0 while it may. See `begin_for_peer`."""
+        if self.draining:
+            return errno.ESHUTDOWN
+        return errno.EUSERS if self.live > self.limit else 0
 
     @property
     def setting_up(self) -> int:
@@ -98,7 +138,7 @@ class Sessions:
         """Count, log and forget a session whose legs are about to be closed; called by it, once."""
         self.live -= 1
         self.watch.discard(session)
-        if self._sources is not None:
+        if self._sources is not None and session.origin is None:
             self._sources.release(session.client[0])
         self._count(session, who, number)
         if self._log is not None:

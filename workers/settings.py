@@ -6,6 +6,7 @@ Times are seconds, sizes bytes, unless the name says otherwise. Zero means "no l
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
 from pools.path_choice import Choose
@@ -153,6 +154,7 @@ class WorkerSettings:
         gateway: this gateway's name; empty where it has no peers.
         peers: the gateways that it may hold legs to.
         key_file: where the overlay's keys are; empty without peers and overlay.
+        egress: what peers may open from here.
     """
 
     listens: tuple[Listen, ...]
@@ -161,6 +163,7 @@ class WorkerSettings:
     gateway: str = ""
     peers: tuple[Peer, ...] = ()
     key_file: str = ""
+    egress: EgressRules = field(default_factory=EgressRules)
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     keepalive: Keepalive = field(default_factory=Keepalive)

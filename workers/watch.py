@@ -79,7 +79,7 @@ class Watch:
             session.time_out()
 
     def _look_at_relay(self, session: Session, relay: Relay, now_s: float) -> None:
-        if session.watched < 0 and session.outbound is not None:
+        if session.watched < 0 and session.outbound is not None and not session.via:  # legs to gateways have their own
             self._keep_alive(session.outbound)
         if session.moved_on(relay):
             session.active_s = now_s

@@ -22,6 +22,7 @@ from workers.acceptor import Acceptor
 from workers.access_log import AccessLog
 from workers.capacity import sessions_within, share_of
 from workers.egress import Egress
+from workers.peering import Peering
 from workers.post import Post
 from workers.pulse import Pulse
 from workers.session_listing import send_listing
@@ -63,13 +64,22 @@ class Worker:
             readiness=self._readiness, greenlets=GreenletPool(), pipes=self._pipes, splice=settings.relay.splice
         )
         self._tally = Tally(post.row, len(settings.listens))
-        self._sessions = self._make_sessions(settings)
+        limit = sessions_limit(settings, descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        resolver = Resolver(
+            again_after_s=settings.outbound.resolve_every, on_failure=lambda: post.row.add(Cell.LOOKUPS_FAILED)
+        )
+        self._peering = self._make_peering(settings, resolver, limit)
+        self._sessions = self._make_sessions(settings, resolver)
+        self._sessions.limit = limit
+        if self._peering is not None:
+            self._peering.on_open = self._sessions.begin_for_peer
         self._acceptor = Acceptor(
             post.listeners,
             sessions=self._sessions,
             readiness=self._readiness,
-            room=sessions_limit(settings, descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            room=limit,
             row=post.row,
+            overlay=None if self._peering is None else self._peering.overlay,
         )
         self._pulse = Pulse(
             post.row,
@@ -83,17 +93,19 @@ class Worker:
         self._ticks = loop.timer(TICK_S, TICK_S)
         self._limit = loop.timer(0.0)
 
-    def _make_sessions(self, settings: WorkerSettings) -> Sessions:
-        row = self._post.row
-        resolver = Resolver(
-            again_after_s=settings.outbound.resolve_every, on_failure=lambda: row.add(Cell.LOOKUPS_FAILED)
-        )
+    def _make_peering(self, settings: WorkerSettings, resolver: Resolver, limit: int) -> Peering | None:
+        if not settings.key_file:
+            return None
+        return Peering(self._post, room=self._room, resolver=resolver, sessions_limit=limit)
+
+    def _make_sessions(self, settings: WorkerSettings, resolver: Resolver) -> Sessions:
         egress = Egress(
             readiness=self._readiness,
             resolver=resolver,
             settings=settings.outbound,
-            on_retry=lambda: row.add(Cell.RETRIES),
+            on_retry=lambda: self._post.row.add(Cell.RETRIES),
         )
+        peering = self._peering
         sources = self._post.sources
         return Sessions(
             settings,
@@ -104,6 +116,8 @@ class Worker:
             tally=self._tally,
             sources=sources.of(self._post.slot) if sources is not None else None,
             log=AccessLog(_STDERR, settings.access_log.format) if settings.access_log.enabled else None,
+            routes=None if peering is None else peering.routes,
+            legs=None if peering is None else peering.legs,
         )
 
     def start(self) -> None:
@@ -124,6 +138,8 @@ class Worker:
             watcher.stop()
             watcher.close()
         self._pulse.stop()
+        if self._peering is not None:
+            self._peering.close()
         self._resets.close()
         self._pipes.close()
         self._readiness.close()
@@ -152,12 +168,17 @@ class Worker:
                 self._drain(0.0)
             case Order.SESSIONS if len(descriptors) == 1:
                 gevent.spawn(send_listing, descriptors.pop(), list(self._sessions), readiness=self._readiness)
+            case Order.CHANNEL if len(descriptors) == 1 and self._peering is not None:
+                self._peering.join_broker(descriptors.pop())
         close_all(descriptors)
 
     def _drain(self, limit_s: float) -> None:
         """Accept nothing more; end with the last session, or all of them when `limit_s` seconds are over."""
         self._post.row[Cell.STATE] = ChildState.DRAINING
         self._acceptor.close()
+        self._sessions.draining = True
+        if self._peering is not None:
+            self._peering.drain()
         self._sessions.on_end = self._end_when_empty
         self._limit.stop()
         if limit_s > 0:

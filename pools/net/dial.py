@@ -18,7 +18,7 @@ def dial(
     *,
     readiness: Readiness,
     congestion: str,
-    kind: type[AnyStream] = Stream,  # type: ignore[assignment]
+    kind: type[AnyStream],
 ) -> AnyStream:
     """Connect to `address`, parking this greenlet until the handshake is over.
 
@@ -66,7 +66,7 @@ def begin(
     *,
     readiness: Readiness,
     congestion: str,
-    kind: type[AnyStream] = Stream,  # type: ignore[assignment]
+    kind: type[AnyStream],
 ) -> AnyStream:
     """Start to connect and give the stream, whose `on_writable` tells when to `finish`. Arguments and errors as above.
 

@@ -8,7 +8,7 @@ writes. What is done with the bytes is not decided here.
 import select
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, overload
 
 import gevent
 from greenlet import getcurrent
@@ -51,7 +51,13 @@ class Readiness:
     def __len__(self) -> int:
         return len(self._streams) + len(self._newborn)
 
-    def open(self, sock: Socket, kind: "type[AnyStream]" = Stream) -> "AnyStream":  # type: ignore[assignment]
+    @overload
+    def open(self, sock: Socket) -> Stream: ...
+
+    @overload
+    def open(self, sock: Socket, kind: type[AnyStream]) -> AnyStream: ...
+
+    def open(self, sock: Socket, kind: type[Stream] = Stream) -> Stream:
         """Register a non-blocking socket for its whole life. The stream, of this kind, owns it from here on."""
         fd = sock.fileno()
         stream = kind(self, sock, fd)

@@ -40,6 +40,16 @@ class Resets:
         if len(self._waiting) == 1:
             self._timer.start(self._look)
 
+    def cut(self, stream: Stream, number: int) -> None:
+        """End a stream whose session is cut off because of errno `number`: with a reset at once, unless it can say so.
+
+        A reset may throw away what was sent before. Where words say it, they go out first.
+        """
+        if stream.last_words(number):
+            self.reset(stream)
+        else:
+            stream.close()
+
     def wait(self) -> None:
         """Park this greenlet until nothing waits any more, which patience bounds, or `hurry` cuts short."""
         while self._waiting:

@@ -51,39 +51,32 @@ def test_a_proxy_header_names_the_client_and_what_follows_is_early() -> None:
         inbound.close()
 
 
-def test_a_request_cut_in_bytes_is_heard_and_granted_from_the_legs_address() -> None:
+def test_a_request_cut_in_bytes_is_heard_and_granted() -> None:
     with Floor() as floor:
         inbound, client = floor.leg()
-        outbound, destination = floor.leg()
         greeting = Greeting(inbound, Listen("socks", ANY, Mode.SOCKS5))
         for byte in SOCKS_REQUEST:
             send_all(client, bytes([byte]))
         request = outcome(floor, greeting.hear)
         assert isinstance(request, Request)
         assert (request.destination, receive(client, 2)) == (APP, b"\x05\x00")
-        asked = Request(request.destination, b"early")
-        assert outcome(floor, lambda: greeting.introduce(outbound, asked, client=("192.0.2.9", 1))) is None
-        host, port = outbound.socket.getsockname()
-        assert receive(client, 10) == b"\x05\x00\x00\x01" + socket.inet_aton(host) + port.to_bytes(2)
-        assert receive(destination, 5) == b"early"
+        assert greeting.words(Request(request.destination, b"early"), ("192.0.2.9", 1)) == b"early"
+        assert outcome(floor, lambda: greeting.grant(Endpoint("192.0.2.1", 4711))) is None
+        assert receive(client, 10) == b"\x05\x00\x00\x01" + socket.inet_aton("192.0.2.1") + (4711).to_bytes(2)
         inbound.close()
-        outbound.close()
 
 
 @pytest.mark.parametrize("proxied", [None, Endpoint("198.51.100.7", 51234)])
 def test_the_destination_hears_who_the_client_is(proxied: Endpoint | None) -> None:
     with Floor() as floor:
         inbound, _ = floor.leg()
-        outbound, destination = floor.leg()
         greeting = Greeting(inbound, Listen("orders", ANY, Mode.FORWARD, APP, send_proxy=ProxyHeader.V1))
         greeting.proxied = proxied
-        outcome(floor, lambda: greeting.introduce(outbound, Request(APP), client=("192.0.2.9", 1234)))
         local = endpoint_of(inbound.socket.getsockname())
         source = proxied or Endpoint("192.0.2.9", 1234)
         line = f"PROXY TCP4 {source.host} {local.host} {source.port} {local.port}\r\n".encode()
-        assert receive(destination, len(line)) == line
+        assert greeting.words(Request(APP, b"early"), ("192.0.2.9", 1234)) == line + b"early"
         inbound.close()
-        outbound.close()
 
 
 def test_a_client_that_ends_before_its_request_is_told_from_one_that_talks_nonsense() -> None:
@@ -102,14 +95,14 @@ def test_only_a_client_that_waits_for_an_answer_gets_a_refusal() -> None:
     left = LegError(Side.INBOUND, Phase.CONNECT, errno.ECONNRESET, "the client")
     with Floor() as floor:
         inbound, client = floor.leg()
-        assert Greeting(inbound, FORWARD).refusal(refused) == b""
+        assert not Greeting(inbound, FORWARD).refuse(refused)
         greeting = Greeting(inbound, Listen("socks", ANY, Mode.SOCKS5))
-        assert greeting.refusal(refused) == b""
+        assert not greeting.refuse(refused)
         send_all(client, SOCKS_REQUEST)
         outcome(floor, greeting.hear)
-        assert greeting.refusal(refused)[:2] == b"\x05\x05"
-        assert greeting.refusal(left) == b""
-        inbound.close()
+        assert not greeting.refuse(left)
+        assert greeting.refuse(refused)
+        assert receive(client, 4) == b"\x05\x00\x05\x05"
 
 
 def test_mapped_addresses_are_written_as_ipv4() -> None:

@@ -1,0 +1,191 @@
+"""Sets one session up, from its first words to two connected legs, in a greenlet that is told from top to bottom.
+
+What has to be waited for is here: the client's words, the resolver, the connection, the answer of a gateway further on.
+The session that has nothing of that to wait for but one connection does without (`Session.start`).
+"""
+
+import errno
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from greenlet import getcurrent, greenlet
+
+from pools.frame_bodies import TRACE_BYTES, Open, Opened, Where
+from pools.net.clock import monotonic_s
+from pools.net.endpoint import Endpoint
+from pools.net.errors import LegError, Phase, ProtocolError, Side
+from pools.net.scoreboard import Cell
+from pools.net.stream import StreamClosed, StreamFailed
+from workers.access_log import EndedBy, ended_by
+from workers.crossing import Crossing
+from workers.greeting import Greeting, endpoint_of
+from workers.ingress.conversation import Request
+from workers.peer_greeting import PeerGreeting, Refusal
+from workers.routing import Path
+
+if TYPE_CHECKING:
+    from workers.session import Session
+
+_log = logging.getLogger(__name__)
+
+_TRY_MIN_S: Final = 1.0
+_ELSEWHERE: Final = Endpoint("0.0.0.0", 0)  # the address that a gateway further on dialled from is not known here
+
+
+class SettingUp:
+    """One session's way to its relay. Borrows the session and what it owns."""
+
+    __slots__ = ("_crossing", "_greenlet", "_session", "_words")
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._greenlet: greenlet | None = None
+        self._crossing: Crossing | None = None
+        self._words = b""
+
+    def run(self) -> None:
+        """Learn the destination, reach it, and hand both legs to a relay."""
+        session = self._session
+        greeting = session.greeting
+        self._greenlet = getcurrent()
+        try:
+            request = self._hear(greeting)
+            self._reach(request)
+        except LegError as error:
+            session.failed = error
+            session.end(ended_by(error.side, error.errno), error.errno, told=greeting.refuse(error))
+        except ProtocolError as error:
+            if error.reply:
+                session.inbound.close_after(error.reply)
+            session.end(EndedBy.REFUSED, error.errno)
+        except StreamFailed as failure:
+            session.end(EndedBy.INBOUND, failure.errno)
+        except StreamClosed:  # ended from outside
+            pass
+        except Exception:  # noqa: BLE001  # the top of a session
+            _log.exception("session from %s: an error nobody expected", endpoint_of(session.client))
+            session.end(EndedBy.INTERNAL)
+        finally:
+            self._greenlet = None
+
+    def interrupt(self, error: LegError | StreamClosed) -> None:
+        """Break off; in the hub, where the greenlet that may be busy here is parked."""
+        if self._greenlet is not None:
+            self._greenlet.throw(error)
+
+    def _hear(self, greeting: Greeting | PeerGreeting) -> Request:
+        session = self._session
+        try:
+            request = greeting.hear()
+        finally:
+            if isinstance(greeting, Greeting):
+                session.proxied = greeting.proxied  # for the log, even where the rest made no sense
+        session.destination = request.destination
+        session.requested_s = session.resolved_s = monotonic_s()
+        if isinstance(greeting, Greeting):
+            self._words = greeting.words(request, session.client)
+        return request
+
+    def _reach(self, request: Request) -> None:
+        """Try one path after another, each but the last with its share of the time that is left."""
+        session = self._session
+        paths = session.paths()
+        for left in range(len(paths), 0, -1):
+            try:
+                self._take(paths[-left], request, left)
+            except LegError as error:
+                if error.side is Side.INBOUND or left == 1:
+                    raise
+                session.count(Cell.OPEN_RETRIES)
+            else:
+                return
+
+    def _take(self, path: Path, request: Request, left: int) -> None:
+        if path:
+            now_s = monotonic_s()
+            until_s = now_s + max(_TRY_MIN_S, (self._session.deadline_s - now_s) / left)
+            self._cross(path, request, until_s)
+        else:
+            self._dial(request)
+
+    def _dial(self, request: Request) -> None:
+        session = self._session
+        egress, greeting = session.egress, session.greeting
+        session.phase = Phase.RESOLVE
+        addresses = egress.resolve(request.destination)
+        if isinstance(greeting, PeerGreeting):
+            addresses = greeting.allowed(addresses)
+        session.resolved_s = monotonic_s()
+        session.phase = Phase.CONNECT
+        session.check_inbound()  # it may have left while the name was looked up
+        session.inbound.on_readable = session.inbound_stirs
+        outbound, address = egress.connect(request.destination, addresses, deadline_s=session.deadline_s)
+        session.outbound = outbound
+        session.both_connected(address)
+        words = self._words if self._crossing is None else self._crossing.said()
+        try:
+            outbound.send_all(words)
+        except StreamFailed as failure:
+            raise LegError(Side.OUTBOUND, Phase.DATA, failure.errno, str(request.destination)) from failure
+        if isinstance(greeting, PeerGreeting):
+            greeting.grant()
+        else:
+            greeting.grant(endpoint_of(outbound.socket.getsockname()))
+            if self._crossing is not None and self._crossing.heard_end:
+                session.inbound.readable = True  # its end is to be read again, by the pump that passes it on
+        self._start_relay(len(words))
+
+    def _cross(self, path: Path, request: Request, until_s: float) -> None:
+        session = self._session
+        legs = session.legs
+        if legs is None or not session.knows(path[0]):
+            raise Refusal(Where.PATH, errno.EHOSTUNREACH, f"gateway {path[0]}")
+        session.phase = Phase.CONNECT
+        session.via = path
+        session.inbound.on_readable = session.inbound_stirs
+        if self._crossing is None:
+            self._crossing = Crossing(
+                session.inbound,
+                legs=legs,
+                room=session.room,
+                resets=session.resets,
+                words=self._words,
+                on_stale=lambda: session.count(Cell.LEGS_STALE),
+                on_gone=self._inbound_gone,
+            )
+        session.outbound, opened = self._crossing.through(path[0], self._message(path, request), until_s=until_s)
+        session.opened = opened
+        self._opened(opened, session.outbound.address)
+
+    def _opened(self, opened: Opened, address: tuple[str, int]) -> None:
+        session, crossing = self._session, self._crossing
+        assert crossing is not None
+        assert crossing.forward is not None
+        greeting = session.greeting
+        session.both_connected(address)
+        if isinstance(greeting, PeerGreeting):
+            greeting.grant(opened)
+        else:
+            greeting.grant(_ELSEWHERE)
+        session.make_relay(crossing.forward)
+        session.room.readiness.defer(session.start_relay)
+
+    def _start_relay(self, said: int) -> None:
+        session = self._session
+        session.make_relay(None)
+        assert session.relay is not None
+        session.relay.forward.moved_bytes = said  # what came together with the request has gone ahead
+        session.room.copied_bytes += said
+        session.room.readiness.defer(session.start_relay)
+
+    def _message(self, path: Path, request: Request) -> Open:
+        session = self._session
+        origin = session.origin
+        if origin is not None:
+            return Open(request.destination, path[1:], origin.client, origin.trace_id)
+        session.trace_id = session.trace_id or os.urandom(TRACE_BYTES)
+        return Open(request.destination, path[1:], session.proxied or endpoint_of(session.client), session.trace_id)
+
+    def _inbound_gone(self, number: int) -> None:
+        self.interrupt(LegError(Side.INBOUND, self._session.phase, number, "the client left while its leg was opened"))
