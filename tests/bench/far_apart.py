@@ -35,8 +35,9 @@ def with_pool(name: RelayName, plan: Plan, cores: Cores) -> Iterator[Relay]:
     """
     with ExitStack() as held:
         wan = held.enter_context(_line())
+        to = Doors.free(wan.address("far"))
         with entered(wan.namespace("far")):
-            to = held.enter_context(_origin(plan, wan.address("far"), cores))
+            held.enter_context(origins.http(plan.directory, doors=to, core=cores.loads, sessions=plan.sessions))
         commands = _commands(name, replace(plan, to=to))
         roots = []
         for site, command in zip(("far", "near"), commands, strict=False):
@@ -67,13 +68,6 @@ def _line() -> Iterator[Wan]:
         raise BenchError(str(error)) from error
     with wan:
         yield wan
-
-
-@contextmanager
-def _origin(plan: Plan, host: str, cores: Cores) -> Iterator[Doors]:
-    doors = Doors.free(host)
-    with origins.http(plan.directory, doors=doors, core=cores.loads, sessions=plan.sessions):
-        yield doors
 
 
 def _require_punctual(wan: Wan) -> None:
