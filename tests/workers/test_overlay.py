@@ -1,0 +1,336 @@
+"""Legs of peers while no session has them: the next OPEN, whatever else may come, and their end."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pools.frame_bodies import Open, Opened, Ping, Pong, Reset, encode
+from pools.frames import DATA_LIMIT, Frame, FrameType, Header, Role, data_header
+from pools.handshake import Handshake
+from pools.introduction import introduce
+from pools.key_file import KeyFile
+from pools.leg import PoolLeg
+from pools.net import sockopts
+from pools.net.clock import monotonic_s
+from tests.far_end import KEY, OPEN, FarEnd, plain, run
+from tests.floor import Floor, reset, rest_of, settle, tcp_pair, turn_until
+from tests.workers.gate import REFUSED, Gate, key_file
+
+PING = Ping(1, 77)
+GOAWAY = plain(FrameType.GOAWAY)
+FIN = FrameType.FIN
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFile:
+    return key_file(tmp_path)
+
+
+@pytest.fixture
+def make_gate(keys: KeyFile) -> Iterator[Callable[..., Gate]]:
+    gates: list[Gate] = []
+
+    def make(**more: Any) -> Gate:
+        gates.append(Gate(floor, keys, **more))
+        return gates[-1]
+
+    with Floor() as floor:
+        yield make
+        for gate in gates:
+            gate.close()
+
+
+@pytest.fixture
+def gate(make_gate: Callable[..., Gate]) -> Gate:
+    return make_gate()
+
+
+def expect_end(far: FarEnd) -> None:
+    assert rest_of(far.sock) == (b"", "end")
+
+
+def test_two_legs_of_ours_come_to_know_each_other_and_a_session_opens(gate: Gate) -> None:
+    theirs, ours = tcp_pair()
+    sockopts.linger_reset(ours)
+    opener, accepted = (gate.floor.readiness.open(sock, PoolLeg) for sock in (theirs, ours))
+    opener.begin(Role.OPENER, "mumbai")
+    handshake = Handshake(Role.OPENER, "oregon", keys=[KEY], nonce=b"n" * 32, peer="mumbai")
+    gate.floor.in_hub(lambda: gate.overlay.accept(accepted, ("192.0.2.1", 1)))
+    known = run(gate.floor, lambda: introduce(opener, handshake))
+    turn_until(lambda: known)
+    assert known == ["mumbai"]
+    opener.say(OPEN)
+    leg = gate.next_session(0)
+    assert leg is accepted
+    assert (leg.peer, leg.state.session, leg.keeper, leg.on_readable) == ("oregon", 1, gate.overlay, None)
+    assert (len(gate.overlay), gate.overlay.idle, gate.counts) == (1, 0, (1, 1, 0, 0))
+    opener.close()
+
+
+def test_a_stranger_becomes_no_leg(gate: Gate) -> None:
+    far = gate.connect()
+    far.send(b"GET / HTTP/1.1\r\n")
+    assert rest_of(far.sock) == (b"", "reset")
+    assert (len(gate.overlay), gate.counts) == (0, (0, 0, 1, 0))
+
+
+def test_an_open_behind_the_proof_is_heard(gate: Gate) -> None:
+    far = gate.connect()
+    handshake = Handshake(Role.OPENER, "oregon", keys=[KEY], nonce=b"n" * 32)
+    far.send(handshake.begin())
+    answer = far.hear()
+    assert isinstance(answer, Frame)
+    far.send(handshake.receive(answer), encode(OPEN, session=1), data_header(1, 3), b"abc")
+    leg = gate.next_session(0)
+    assert leg.rest == data_header(1, 3) + b"abc"
+
+
+def test_a_ping_on_an_idle_leg_is_answered(gate: Gate) -> None:
+    far = gate.peer()
+    far.say(PING)
+    assert far.hear_body() == Pong.to(PING)
+    assert gate.overlay.idle == 1
+
+
+def test_sessions_follow_one_another_on_one_leg(gate: Gate) -> None:
+    far = gate.peer()
+    for number in range(1, 4):
+        leg = gate.session(far, number)
+        leg.say(Opened("mumbai", 5))
+        far.send(plain(FIN, number))
+        turn_until(lambda leg=leg: leg.readable and leg.hear_open() is None and leg.state.theirs == "ended")  # type: ignore[misc]
+        leg.end_output()
+        gate.floor.in_hub(leg.finish)
+        assert far.hear_body() == Opened("mumbai", 5)
+        assert far.hear() == Frame(FIN, number)
+    assert gate.counts == (1, 1, 0, 0)
+
+
+def test_the_next_open_may_come_in_one_segment_with_what_ends_a_refused_session(gate: Gate) -> None:
+    far = gate.peer()
+    leg = gate.session(far)
+    far.send(data_header(1, 4), b"lost", plain(FIN, 1), encode(OPEN, session=2), plain(FIN, 2), encode(OPEN, session=3))
+    turn_until(lambda: leg.readable)
+    gate.refuse(leg)
+    assert gate.next_session(1) is leg
+    assert leg.state.session == 2
+    gate.refuse(leg)  # what ends this one is in `rest`, and no edge will come
+    assert gate.next_session(2) is leg
+    assert leg.state.session == 3
+    assert [far.hear_body() for _ in range(2)] == [REFUSED] * 2
+
+
+def test_a_leg_refused_at_once_each_time_is_never_heard_in_a_recursion(make_gate: Callable[..., Gate]) -> None:
+    gate = make_gate()
+    depth: list[int] = [0]
+    deepest: list[int] = []
+
+    def refuse_at_once(leg: PoolLeg, _: Open) -> None:
+        depth[0] += 1
+        deepest.append(depth[0])
+        leg.say(REFUSED)
+        leg.finish()
+        depth[0] -= 1
+
+    gate.overlay._on_open = refuse_at_once
+    far = gate.peer()
+    far.send(*(frame for number in range(1, 101) for frame in (encode(OPEN, session=number), plain(FIN, number))))
+    assert [far.hear_body() for _ in range(100)] == [REFUSED] * 100
+    assert set(deepest) == {1}
+    turn_until(lambda: gate.overlay.idle == 1)
+
+
+def test_much_payload_of_a_refused_session_is_thrown_away(gate: Gate) -> None:
+    far = gate.peer()
+    leg = gate.session(far)
+    gate.refuse(leg)
+    assert far.hear_body() == REFUSED
+    for _ in range(4):
+        far.send(data_header(1, DATA_LIMIT), bytes(DATA_LIMIT))
+    far.send(plain(FIN, 1))
+    assert gate.session(far, 2) is leg
+
+
+def test_a_reset_after_a_refusal_ends_the_leg_without_blame(gate: Gate) -> None:
+    far = gate.peer()
+    gate.refuse(gate.session(far))
+    far.say(Reset(104), 1)
+    assert rest_of(far.sock)[0] == encode(REFUSED, session=1)
+    assert gate.counts == (0, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (data_header(1, 1) + b"x", "DATA while it is idle"),
+        (plain(FIN, 1), "FIN while it is idle"),
+        (encode(OPEN, session=2), "OPEN of session 2; expected 1"),
+        (encode(OPEN, session=0), "OPEN of session 0; expected 1"),
+        (encode(Pong(1, 1)), "PONG without a PING"),
+        (encode(Opened("oregon", 1), session=1), "OPENED while it is idle"),
+        (GOAWAY + GOAWAY, "GOAWAY twice"),
+        (GOAWAY + encode(OPEN, session=1), "OPEN after GOAWAY"),
+        (b"\x03\x00\x00\x01" + (2049).to_bytes(4), "OPEN frame must have 1 to 2048 bytes; found 2049"),
+        (Header(FrameType.PAD, 0, DATA_LIMIT).pack()[:4] + (DATA_LIMIT + 1).to_bytes(4), "PAD frame must have"),
+        (b"\x00" * 8, "expected a frame of type 1 to 12; found 0"),
+        (Frame(FrameType.OPEN, 1, b"\x80").encode(), "OPEN: expected the keys d, v, c, t"),
+        (Frame(FrameType.HELLO, 0, b"\x80").encode(), "HELLO while it is idle"),
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_loses_the_leg_and_is_named(
+    gate: Gate, caplog: pytest.LogCaptureFixture, words: bytes, found: str
+) -> None:
+    far = gate.peer()
+    far.send(words)
+    assert rest_of(far.sock) == (b"", "reset")
+    assert (gate.opened, gate.counts) == ([], (0, 1, 0, 1))
+    [line] = caplog.messages
+    assert line.startswith("closes a leg of gateway oregon: ")
+    assert found in line
+
+
+def test_only_one_line_a_while_tells_of_broken_protocols(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(5):
+        far = gate.peer()
+        far.send(bytes(8))
+        rest_of(far.sock)
+    assert gate.counts == (0, 5, 0, 5)
+    assert len(caplog.messages) == 1
+
+
+def test_the_end_of_an_idle_leg_is_answered_in_order(gate: Gate) -> None:
+    far = gate.peer()
+    far.send(GOAWAY)
+    far.sock.shutdown(1)
+    expect_end(far)
+    turn_until(lambda: gate.counts == (0, 1, 0, 0))
+
+
+@pytest.mark.parametrize("words", [b"", encode(OPEN, session=1)[:-1]], ids=["between frames", "in a frame"])
+def test_a_leg_that_breaks_while_idle_is_forgotten_without_blame(gate: Gate, words: bytes) -> None:
+    far = gate.peer()
+    far.send(words)
+    settle()
+    reset(far.sock)
+    turn_until(lambda: gate.counts == (0, 1, 0, 0))
+
+
+def test_a_stream_that_ends_within_a_frame_is_forgotten_without_a_session(gate: Gate) -> None:
+    far = gate.peer()
+    far.send(encode(OPEN, session=1)[:-1])
+    far.sock.close()
+    turn_until(lambda: gate.counts == (0, 1, 0, 0))
+    assert not gate.opened
+
+
+def test_a_leg_that_its_session_closes_is_forgotten(gate: Gate) -> None:
+    far = gate.peer()
+    leg = gate.session(far)
+    assert leg.last_words(32)
+    gate.floor.in_hub(leg.close)
+    assert (len(gate.overlay), gate.counts) == (0, (0, 1, 0, 0))
+
+
+def test_beyond_its_room_a_newcomer_is_told_at_once(
+    make_gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = make_gate(room=2)
+    first = gate.peer()
+    gate.peer("virginia")
+    assert rest_of(gate.connect().sock) == (b"", "reset")
+    assert caplog.messages == ["takes no leg of 192.0.2.1:5000: has 2, as many as it may (0 such lines not shown)"]
+    first.sock.close()
+    turn_until(lambda: gate.overlay.idle == 1)
+    gate.peer("virginia")
+
+
+def test_an_opener_that_never_ends_a_refused_session_loses_the_leg(
+    make_gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = make_gate(parting_s=0.1)
+    far = gate.peer()
+    quiet = gate.peer("virginia")
+    gate.refuse(gate.session(far))
+    assert rest_of(far.sock) == (encode(REFUSED, session=1), "reset")
+    assert "gateway oregon: expected the end of a refused session within 0.1 s" in caplog.text
+    assert gate.counts == (1, 2, 0, 1)
+    quiet.say(PING)
+    assert quiet.hear_body() == Pong.to(PING)
+
+
+def test_a_session_that_ended_in_time_keeps_its_leg(make_gate: Callable[..., Gate]) -> None:
+    gate = make_gate(parting_s=0.5)
+    late, far = gate.peer("virginia"), gate.peer()
+    gate.refuse(gate.session(far))
+    far.send(plain(FIN, 1))
+    began_s = monotonic_s()
+    gate.refuse(gate.session(late))
+    rest_of(late.sock)  # until its time is over, which is later than the other one's would have been
+    assert monotonic_s() - began_s >= 0.5
+    assert (gate.overlay.idle, gate.counts) == (1, (1, 2, 0, 1))
+
+
+def test_an_opener_that_goes_away_and_stays_is_closed_in_order(make_gate: Callable[..., Gate]) -> None:
+    gate = make_gate(parting_s=0.1)
+    far = gate.peer()
+    far.send(GOAWAY)
+    expect_end(far)
+    assert gate.counts == (0, 1, 0, 0)
+
+
+def test_draining_says_goaway_on_idle_and_busy_legs_and_lets_nobody_in(gate: Gate) -> None:
+    idle, busy, newcomer = gate.peer(), gate.peer("virginia"), gate.connect()
+    leg = gate.session(busy)
+    gate.floor.in_hub(gate.overlay.drain)
+    assert [far.hear() for far in (idle, busy)] == [Frame(FrameType.GOAWAY)] * 2
+    assert rest_of(newcomer.sock) == (b"", "reset")
+    assert rest_of(gate.connect().sock) == (b"", "reset")
+    gate.floor.in_hub(gate.overlay.drain)  # the order may come twice
+    assert gate.counts == (2, 2, 0, 0)
+    idle.sock.shutdown(1)
+    expect_end(idle)
+    leg.say(Opened("mumbai", 5))
+    assert busy.hear_body() == Opened("mumbai", 5)
+
+
+def test_an_open_that_crossed_the_goaway_still_comes_and_its_refusal_is_heard(gate: Gate) -> None:
+    far = gate.peer()
+    gate.floor.in_hub(gate.overlay.drain)
+    leg = gate.session(far)
+    gate.refuse(leg)
+    assert far.hear() == Frame(FrameType.GOAWAY)
+    assert far.hear_body() == REFUSED
+    far.send(plain(FIN, 1))
+    settle()
+    assert gate.overlay.idle == 1  # it is the opener who closes
+    far.sock.shutdown(1)
+    expect_end(far)
+
+
+def test_draining_forgets_a_leg_that_is_broken_already(gate: Gate) -> None:
+    far = gate.peer()
+    reset(far.sock)
+    gate.floor.in_hub(gate.overlay.drain)
+    turn_until(lambda: gate.counts == (0, 1, 0, 0))
+
+
+def test_closing_ends_idle_legs_in_order_and_leaves_the_others_to_their_sessions(gate: Gate) -> None:
+    idle, busy = gate.peer(), gate.peer("virginia")
+    leg = gate.session(busy)
+    idle.say(PING)  # even with something unread
+    gate.floor.in_hub(gate.overlay.close)
+    assert rest_of(idle.sock)[1] == "end"
+    assert (len(gate.overlay), leg.fd >= 0) == (1, True)
+    gate.refuse(leg)
+    assert rest_of(busy.sock) == (encode(REFUSED, session=1), "end")
+    assert gate.counts[0] == 0
+
+
+def test_lines_about_peers_are_warnings(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    far = gate.peer()
+    far.send(bytes(8))
+    rest_of(far.sock)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
