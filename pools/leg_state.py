@@ -110,6 +110,11 @@ class LegState:
         """Whether both ends are idle, neither goes away, and no PING waits. The stream must hold nothing unread too."""
         return not (self.in_session or self.is_spent or self.going_away or self._unanswered)
 
+    @property
+    def awaits_pong(self) -> bool:
+        """Whether a PING of ours has no answer yet."""
+        return self.role in self._unanswered
+
     def sent(self, frame: FrameType, session: int) -> None:
         """Note a frame that this end is about to send.
 

@@ -4,9 +4,9 @@ Decisions only. The broker turns messages, finished dials and its clock into cal
 delivery, closes legs, dials. No sockets, no clock, no randomness.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from pools.broker_messages import Stats
 from pools.depot import Delivery, Depot
@@ -14,16 +14,7 @@ from pools.ledger import DEPOT, Ledger
 from pools.message_rules import LegCard
 from pools.refill import WORKING_SET_INTERVAL_S, BackOff, Decision, Demand, PoolLimits, PoolSnapshot, decide, lead_s
 
-
-class CardedLeg(Protocol):
-    """A leg that knows its card; two legs are never equal."""
-
-    @property
-    def card(self) -> LegCard:
-        """What must be known of the leg wherever it is."""
-
-
-Leg = TypeVar("Leg", bound=CardedLeg)
+Leg = TypeVar("Leg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +40,38 @@ class PeerPool(Generic[Leg]):
     Args:
         limits: the operator's.
         size: rounds of a magazine to begin with; largest: what they may grow to.
+        card_of: gives a leg's card; no two legs have one number.
     """
 
-    def __init__(self, limits: PoolLimits, *, size: int, largest: int) -> None:
+    def __init__(self, limits: PoolLimits, *, size: int, largest: int, card_of: Callable[[Leg], LegCard]) -> None:
         self.limits = limits
-        self.depot: Depot[Leg] = Depot(size, largest=largest, born_s=lambda leg: leg.card.born_s)
+        self.depot: Depot[Leg] = Depot(size, largest=largest, born_s=lambda leg: card_of(leg).born_s)
         self.ledger = Ledger()
         self.dialling = 0
         self.demand = Demand()
         self.back_off = BackOff()
+        self._card_of = card_of
         self._reports: dict[int, Stats] = {}
         self._is_up = True
         self._tide_s: float | None = None
 
     def __repr__(self) -> str:
         return f"<PeerPool {self.depot!r} {self.ledger!r} dialling={self.dialling}>"
+
+    @property
+    def with_workers(self) -> int:
+        """Legs that workers have, or are being sent."""
+        return len(self.ledger) - len(self.depot)
+
+    @property
+    def lent(self) -> int:
+        """Of those, legs that carry a session, as the workers last said."""
+        return min(self.with_workers, sum(stats.lent for stats in self._reports.values()))
+
+    @property
+    def worker_dialling(self) -> int:
+        """Legs that workers dial, as they last said."""
+        return sum(stats.dialling for stats in self._reports.values())
 
     # A worker's messages. Each raises ProtocolError, with nothing changed, where the ledger shows that it cannot be.
 
@@ -74,7 +82,7 @@ class PeerPool(Generic[Leg]):
 
     def give(self, slot: int, legs: Sequence[Leg]) -> list[Delivery[Leg]]:
         """Take legs back; deliver them to workers that wait."""
-        self.ledger.move(_ids(legs), slot, DEPOT)
+        self.ledger.move(self._ids(legs), slot, DEPOT)
         self.depot.hand_in_full(legs)
         return self._deal()
 
@@ -100,7 +108,7 @@ class PeerPool(Generic[Leg]):
 
     def dialled(self, leg: Leg) -> list[Delivery[Leg]]:
         """Take in a leg that the broker dialled and authenticated."""
-        self.ledger.enter(_ids([leg]), DEPOT)
+        self.ledger.enter(self._ids([leg]), DEPOT)
         self.dialling -= 1
         self.back_off = BackOff()
         self.depot.restock([leg])
@@ -129,11 +137,16 @@ class PeerPool(Generic[Leg]):
             dead: numbers of the depot's legs that broke, became readable, or whose peer said GOAWAY.
         """
         went_down, self._is_up = self._is_up and not is_up, is_up
-        closing = self.depot.weed(lambda leg: not went_down and leg.card.leg not in dead and leg.card.expires_s > now_s)
-        self.ledger.strike(_ids(closing), DEPOT)
+
+        def is_fit(leg: Leg) -> bool:
+            card = self._card_of(leg)
+            return not went_down and card.leg not in dead and card.expires_s > now_s
+
+        closing = self.depot.weed(is_fit)
+        self.ledger.strike(self._ids(closing), DEPOT)
         decision = decide(self.limits, self._snapshot(now_s, rtt_s))
         shed = self.depot.shed(decision.shed)
-        self.ledger.strike(_ids(shed), DEPOT)
+        self.ledger.strike(self._ids(shed), DEPOT)
         self.dialling += decision.dial
         return self._orders(decision, closing + shed)
 
@@ -143,17 +156,15 @@ class PeerPool(Generic[Leg]):
 
     def _snapshot(self, now_s: float, rtt_s: float) -> PoolSnapshot:
         horizon_s = now_s + lead_s(rtt_s)
-        with_workers = len(self.ledger) - len(self.depot)
-        lent = min(with_workers, sum(stats.lent for stats in self._reports.values()))
         return PoolSnapshot(
             now_s=now_s,
             depot=len(self.depot),
             unused=self._surplus(now_s),
-            worker_idle=with_workers - lent,
-            lent=lent,
+            worker_idle=self.with_workers - self.lent,
+            lent=self.lent,
             dialling=self.dialling,
-            worker_dialling=sum(stats.dialling for stats in self._reports.values()),
-            expiring=sum(leg.card.expires_s <= horizon_s for leg in self.depot),
+            worker_dialling=self.worker_dialling,
+            expiring=sum(self._card_of(leg).expires_s <= horizon_s for leg in self.depot),
             rtt_s=rtt_s,
             demand=self.demand,
             back_off=self.back_off,
@@ -171,9 +182,8 @@ class PeerPool(Generic[Leg]):
     def _deal(self) -> list[Delivery[Leg]]:
         deliveries = self.depot.deal()
         for delivery in deliveries:
-            self.ledger.move(_ids(delivery.legs), DEPOT, delivery.slot)
+            self.ledger.move(self._ids(delivery.legs), DEPOT, delivery.slot)
         return deliveries
 
-
-def _ids(legs: Iterable[CardedLeg]) -> list[int]:
-    return [leg.card.leg for leg in legs]
+    def _ids(self, legs: Iterable[Leg]) -> list[int]:
+        return [self._card_of(leg).leg for leg in legs]

@@ -1,7 +1,9 @@
 """Workers, channels and a broker together: no leg is lost, lent twice, or left open for ever."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import pytest
 from hypothesis import settings
@@ -63,6 +65,7 @@ class Kernel:
         self.open.remove(leg)
 
 
+CARD_OF: Callable[[FakeLeg], LegCard] = attrgetter("card")
 Letter = tuple[bytes, tuple[FakeLeg, ...]]
 
 
@@ -184,7 +187,7 @@ class FakeBroker:
 
     def __init__(self, origin: int, kernel: Kernel, size: int) -> None:
         self.origin, self.kernel = origin, kernel
-        self.pool: PeerPool[FakeLeg] = PeerPool(LIMITS, size=size, largest=LARGEST)
+        self.pool: PeerPool[FakeLeg] = PeerPool(LIMITS, size=size, largest=LARGEST, card_of=CARD_OF)
         self.channels: dict[int, Channel] = {}
         self.told: PeerState | None = None
 
@@ -475,7 +478,7 @@ def leg(serial: int) -> FakeLeg:
 
 
 def pool(*, legs: int = 0) -> PeerPool[FakeLeg]:
-    made: PeerPool[FakeLeg] = PeerPool(LIMITS, size=2, largest=LARGEST)
+    made: PeerPool[FakeLeg] = PeerPool(LIMITS, size=2, largest=LARGEST, card_of=CARD_OF)
     for serial in range(legs):
         made.dialling += 1
         made.dialled(leg(serial))
