@@ -20,6 +20,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tests.bench import machine, report
 from tests.bench.catalogue import MEASURES
 from tests.bench.configurations import RelayName
 from tests.bench.figures import not_positive
-from tests.bench.measures import FULL, SMOKE, Scale
+from tests.bench.measures import FULL, SMOKE, Measure, Scale
 from tests.bench.processes import BenchError
 from tests.bench.run import Outcome, run, steps
 
@@ -61,6 +62,16 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def choose(only: Sequence[str] | None) -> list[Measure]:
+    """Give the measurements that were asked for: all, but without root not those that need it."""
+    if only:
+        return [entry for entry in MEASURES if entry.name in only]
+    left_out = [entry for entry in MEASURES if entry.needs_root and os.geteuid() != 0]
+    if left_out:
+        tell(f"left out, for they need root: {' '.join(entry.name for entry in left_out)}")
+    return [entry for entry in MEASURES if entry not in left_out]
+
+
 def measure(options: argparse.Namespace) -> int:
     """Run, write the file, print the table, and give the exit code."""
     size, cores = scale(options), machine.choose_cores()
@@ -68,7 +79,7 @@ def measure(options: argparse.Namespace) -> int:
     machine.require_descriptors(size.sessions)
     os.sched_setaffinity(0, {cores.loads})  # what warms up and watches belongs to the load
     about = {**machine.facts(cores), "scale": asdict(size)}
-    chosen = [entry for entry in MEASURES if entry.name in (options.only or entry.name)]
+    chosen = choose(options.only)
     names = [name for name in RelayName if name in (options.relays or RelayName)]
     outcome = run(list(steps(chosen, names, rounds=size.rounds)), scale=size, cores=cores, tell=tell)
     if options.smoke:

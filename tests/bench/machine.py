@@ -21,6 +21,7 @@ _PACKAGES = {  # what must be there → the Debian package that brings it
     "wrk": "wrk",
     "iperf3": "iperf3",
     "taskset": "util-linux",
+    "ip": "iproute2",
 }
 
 

@@ -180,13 +180,20 @@ def _with_open(relay: Relay, setting: Setting, crowd: loads.CrowdProcess, *, tit
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One measurement, by the name that --only takes, and how the relays for it are started."""
+    """One measurement, by the name that --only takes, and how the relays for it are started.
+
+    Attributes:
+        most_rounds: it is taken in no more of them; for one that is long enough to be its own repetition.
+        needs_root: others leave it out of a full run.
+    """
 
     name: str
     run: Callable[[Relay, Setting], Figures]
     relays: Sequence[RelayName] = tuple(RelayName)
     splice: bool = True
     start: Start = alone
+    most_rounds: int = 1_000
+    needs_root: bool = False
 
 
 PROCESSES = tuple(name for name in RelayName if name is not RelayName.DIRECT)

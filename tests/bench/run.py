@@ -43,7 +43,7 @@ def steps(chosen: Sequence[Measure], names: Sequence[RelayName], *, rounds: int)
     for number in range(1, rounds + 1):
         first = (number - 1) % len(names)
         turn = [*names[first:], *names[:first]]
-        for measure in chosen:
+        for measure in (each for each in chosen if number <= each.most_rounds):
             yield from (Step(number, measure, name) for name in turn if name in measure.relays)
 
 

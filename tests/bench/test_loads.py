@@ -79,6 +79,11 @@ def test_relays_take_turns_and_nobody_is_left_out() -> None:
     assert len({str(step) for step in order}) == 2 * 2 * 4
 
 
+def test_a_long_measurement_is_not_taken_in_every_round() -> None:
+    wan = [measure for measure in MEASURES if measure.name == "wan"]
+    assert {step.round for step in steps(wan, list(RelayName), rounds=3)} == {1}
+
+
 def test_measures_without_the_direct_row_leave_it_out() -> None:
     crowd = [measure for measure in MEASURES if measure.name == "crowd"]
     assert RelayName.DIRECT not in {step.relay for step in steps(crowd, list(RelayName), rounds=1)}

@@ -76,6 +76,6 @@ def _told(relay: Relay) -> dict[str, Any]:
 
 _COMPARED: Final = (RelayName.DIRECT, RelayName.HAPROXY, RelayName.MIDMILE)
 WAN_MEASURES: Final = (
-    Measure("wan", _steady, relays=_COMPARED, start=far_apart.with_pool),
-    Measure("wan-dialled", _first, relays=(RelayName.MIDMILE,), start=far_apart.without_pool),
+    Measure("wan", _steady, relays=_COMPARED, start=far_apart.with_pool, most_rounds=1, needs_root=True),
+    Measure("wan-dialled", _first, relays=(RelayName.MIDMILE,), start=far_apart.without_pool, needs_root=True),
 )
