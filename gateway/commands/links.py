@@ -13,8 +13,8 @@ from gateway.status import GatewayStatus
 from pools.net.scoreboard import ChildState
 
 _COLUMNS: Final = (
-    "peer", "address", "state", ">rtt", ">+-", ">loss", ">window", ">idle", ">lent", ">dialling", ">min", ">max",
-    ">hits", ">misses", ">dialled",
+    "peer", "address", "state", ">rtt", ">+-", ">loss", ">window", ">idle", ">lent", ">dialling", ">pool", ">hits",
+    ">misses", ">dialled",
 )  # fmt: skip
 _STALE_S: Final = 5.0
 
@@ -71,17 +71,25 @@ def _cells(peer: dict[str, Any], link: LinkStatus) -> list[object]:
         link.state.value,
         round_trip_text(link.rtt_us),
         round_trip_text(link.rtt_variation_us),
-        f"{link.loss_ppm / 10_000:.1f}%",
+        _loss(link.loss_ppm),
         link.window_segments or None,
         link.idle,
         f"{link.lent}{'!' if link.is_crowded else ''}",
         link.dialling,
-        peer["pool_min"],
-        peer["pool_max"],
+        _span(peer["pool_min"], peer["pool_max"]),
         None if link.hit_rate is None else _percent(link.hit_rate),
         link.misses,
         link.dialled,
     ]
+
+
+def _loss(parts: int) -> str:
+    """Write parts in a million as a percentage, in up to four characters."""
+    return f"{parts / 10_000:.1f}%" if parts < 100_000 else f"{parts / 10_000:.0f}%"
+
+
+def _span(least: int | None, most: int | None) -> str | None:
+    return None if least is None else f"{least}-{most}"
 
 
 def _percent(part: float) -> str:
