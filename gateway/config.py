@@ -13,6 +13,7 @@ from gateway.config_files import read_tables, read_users
 from gateway.config_reading import Tables, understand
 from gateway.config_schema import Document, ListenTable, PeerTable
 from gateway.surroundings import Surroundings
+from pools.egress_rules import EgressRules
 from pools.key_file import read_keys
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError, Problem
@@ -47,6 +48,7 @@ class GatewaySettings:
         listens: in the file's order; the one that [overlay] makes is last.
         peers: the gateways that this one holds legs to.
         key_file: where the overlay's keys are, absolute; empty where there is no need for any.
+        egress: what peers may open from here.
         admin: where metrics and health are told over HTTP; None for nowhere.
         ready_when_filled: readiness waits until the pools of peers were filled once.
     """
@@ -58,6 +60,7 @@ class GatewaySettings:
     listens: tuple[Listen, ...]
     peers: tuple[Peer, ...]
     key_file: str
+    egress: EgressRules
     timeouts: Timeouts
     limits: Limits
     keepalive: Keepalive
@@ -76,6 +79,7 @@ class GatewaySettings:
             gateway=self.name if self.key_file else "",
             peers=self.peers,
             key_file=self.key_file,
+            egress=self.egress,
             timeouts=self.timeouts,
             limits=self.limits,
             keepalive=self.keepalive,
@@ -191,6 +195,7 @@ def _settings(document: Document, surroundings: Surroundings) -> GatewaySettings
         listens=(),
         peers=tuple(_peer(table) for table in document.peer),
         key_file="",
+        egress=EgressRules(tuple(document.egress.allow)),
         timeouts=Timeouts(**dict(document.timeouts)),
         limits=Limits(**dict(document.limits)),
         keepalive=Keepalive(**dict(document.keepalive)),

@@ -12,7 +12,6 @@ from pools.net.errors import Problem
 
 ASKING_MODES = frozenset({"socks5", "connect", "mixed"})  # the client says where it wants to go, and may say who it is
 _MISSING = "nothing"
-_PEERS = "not yet: needs gateways that know each other"
 _SYN_CAPTURE = "not yet: needs SYN capture"
 _REDIRECTION = "not yet: needs connections redirected by the firewall"
 _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero
@@ -37,8 +36,6 @@ def broken(document: Document, surroundings: Surroundings) -> list[Problem]:
 
 def _not_yet(document: Document) -> Iterator[Problem]:
     """What the contract of the file names and this version cannot do."""
-    if document.egress is not None:
-        yield Problem("egress", _PEERS, "a table")
     for key, listen in _keyed(document):
         yield from _not_yet_listening(key, listen)
 
@@ -66,8 +63,8 @@ def _runtime_dir(document: Document, surroundings: Surroundings) -> Iterator[Pro
 
 
 def _listens(document: Document) -> Iterator[Problem]:
-    if not document.listen:
-        yield Problem("listen", "must have at least one [[listen]] table", _MISSING)
+    if not document.listen and (document.overlay is None or document.overlay.bind is None):
+        yield Problem("listen", "must have at least one [[listen]] table, unless there is overlay.bind", _MISSING)
     for key, listen in _keyed(document):
         for rule in _LISTEN_RULES:
             yield from rule(key, listen)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic_core import PydanticCustomError
 
 from pools.body_values import is_name
+from pools.egress_rules import EgressRule
 from pools.net.endpoint import Endpoint, is_address
 from pools.net.fd_passing import DESCRIPTOR_LIMIT
 from pools.net.keepalive import Keepalive
@@ -71,6 +72,15 @@ def _admin(value: object) -> Endpoint | None:
     return None if value in ("", "off") else _bind(value)
 
 
+def _allowed(value: object) -> EgressRule:
+    if not isinstance(value, str):
+        raise _broken("must be a string, HOST:PORT")
+    try:
+        return EgressRule.parse(value)
+    except ValueError as error:
+        raise _broken(str(error)) from error
+
+
 def _workers(value: object) -> int | None:
     if value == "auto":
         return None
@@ -83,6 +93,7 @@ Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[str, AfterValidator(_path)]
 Destination = Annotated[Endpoint, PlainValidator(_destination)]
 Bind = Annotated[Endpoint, PlainValidator(_bind)]
+Allowed = Annotated[EgressRule, PlainValidator(_allowed)]
 Seconds = Annotated[float, Field(gt=0, le=_YEAR_S, allow_inf_nan=False)]
 SecondsOrOff = Annotated[float, Field(ge=0, le=_YEAR_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
@@ -147,7 +158,7 @@ class PeerTable(Table):
 class EgressTable(Table):
     """[egress]: what peers may open from here."""
 
-    allow: list[str] = []
+    allow: list[Allowed] = []
 
 
 class TimeoutsTable(Table):
@@ -206,7 +217,7 @@ class Document(Table):
     listen: list[ListenTable] = []
     overlay: OverlayTable | None = None
     peer: list[PeerTable] = []
-    egress: EgressTable | None = None
+    egress: EgressTable = EgressTable()
     timeouts: TimeoutsTable = TimeoutsTable()
     limits: LimitsTable = LimitsTable()
     keepalive: KeepaliveTable = KeepaliveTable()

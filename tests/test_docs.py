@@ -35,16 +35,14 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 OPERATING = (ROOT / "docs/operating.md").read_text()
-REFUSED = {"egress"}  # tables that the gateway knows and cannot do yet
 COMMAND_LINE = re.compile(r"^(?:\$ |\w+=)?(?:/\S*/)?gateway (.*)$", re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def tables(*, refused: bool) -> Iterator[tuple[str, type[BaseModel]]]:
+def tables() -> Iterator[tuple[str, type[BaseModel]]]:
     """Give the schema's tables, by name."""
     for name, field in Document.model_fields.items():
-        if (name in REFUSED) == refused:
-            yield name, _model(field.annotation)
+        yield name, _model(field.annotation)
 
 
 def _model(annotation: Any) -> type[BaseModel]:
@@ -52,7 +50,7 @@ def _model(annotation: Any) -> type[BaseModel]:
     return next(each for each in found if issubclass(each, BaseModel))
 
 
-KEYS = [(name, key, field) for name, model in tables(refused=False) for key, field in model.model_fields.items()]
+KEYS = [(name, key, field) for name, model in tables() for key, field in model.model_fields.items()]
 
 
 def section(page: str, heading: str) -> str:
@@ -95,16 +93,14 @@ def test_each_key_is_described_with_its_default_and_range(table: str, key: str, 
 
 
 def test_no_page_describes_a_key_that_does_not_exist() -> None:
-    for name, model in tables(refused=False):
+    for name, model in tables():
         described = set(rows(section(CONFIGURATION, table_heading(name)))) - {"key"}
         assert described <= set(model.model_fields), name
 
 
 def test_keys_that_are_refused_are_listed_as_such() -> None:
     not_yet = section(CONFIGURATION, "Not yet")
-    words = {word for _, model in tables(refused=True) for word in model.model_fields}
-    assert {word for word in words if f"`{word}`" not in not_yet} == set()
-    assert {"`[egress]`", "`initial_window`", "`early_syn = true`"} <= set(re.findall(r"`[^`]*`", not_yet))
+    assert {"`initial_window`", "`early_syn = true`"} <= set(re.findall(r"`[^`]*`", not_yet))
 
 
 def test_each_mode_is_named() -> None:
@@ -115,7 +111,7 @@ def test_each_mode_is_named() -> None:
 def test_the_example_names_each_key() -> None:
     example = config.example()
     missing = []
-    for name, model in tables(refused=False):
+    for name, model in tables():
         found = re.findall(rf"^(?:# )?\[+{name}\]+.*\n((?:(?!(?:# )?\[).*\n?)*)", example, re.MULTILINE)
         part = "\n".join(found)
         missing += [
@@ -231,7 +227,7 @@ def test_examples_in_toml_are_right(page: Path, tmp_path: Path) -> None:
     (tmp_path / "users").write_text("ann:secret\n")
     create(tmp_path / "overlay.key")
     for kind, block in BLOCK.findall(page.read_text()):
-        if kind == "toml" and "listen" in tomllib.loads(block):
+        if kind == "toml" and tomllib.loads(block).keys() & {"gateway", "listen"}:
             file = tmp_path / "gateway.toml"
             file.write_text(block)
             assert config.load(file, surroundings=Surroundings(uid=os.geteuid(), xdg_runtime_dir="/run/user/1")).listens

@@ -10,6 +10,7 @@ from gateway.config import GatewaySettings, default, example, load
 from gateway.config_schema import Document
 from gateway.overlay_key import create
 from gateway.surroundings import Surroundings
+from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError
 from pools.net.keepalive import Keepalive
@@ -61,6 +62,9 @@ choose = "fastest"
 [overlay]
 bind = "0.0.0.0:7400"
 key_file = "overlay.key"
+
+[egress]
+allow = ["10.0.0.0/8:443", "*.example:*"]
 
 [[peer]]
 name = "mumbai"
@@ -146,6 +150,7 @@ SETTINGS = GatewaySettings(
         Peer(name="pune", address=Endpoint("pune.example", 7400)),
     ),
     key_file="",  # depends on where the file is
+    egress=EgressRules.parse(["10.0.0.0/8:443", "*.example:*"]),
     timeouts=Timeouts(handshake=1, connect=2, idle=0, half_closed=0, drain=3, worker_heartbeat=4),
     limits=Limits(sessions=5, sessions_per_source=6, early_syn_pending=7),
     keepalive=Keepalive(idle=8, interval=9, probes=10, user_timeout=11),
@@ -190,7 +195,7 @@ def test_the_example_is_valid_and_says_nothing_but_defaults(tmp_path: Path) -> N
 def test_the_example_explains_every_key() -> None:
     text = example()
     for name, table in Document.model_fields.items():
-        if name in {"overlay", "peer", "egress", "listen"}:
+        if name in {"overlay", "peer", "listen"}:
             continue
         for key in type(table.default).model_fields:
             assert f"{key} = " in text, f"{name}.{key}"
@@ -261,6 +266,7 @@ def test_workers_are_told_all_that_concerns_them() -> None:
         gateway="oregon",
         peers=SETTINGS.peers,
         key_file="/etc/overlay.key",
+        egress=SETTINGS.egress,
         timeouts=SETTINGS.timeouts,
         limits=SETTINGS.limits,
         keepalive=SETTINGS.keepalive,

@@ -53,12 +53,12 @@ def test_every_problem_is_told_at_once() -> None:
         "listen": [{"bind": "localhost:80", "mode": "forward"}, 3, {"name": "b", "bind": "[::]:80", "mode": "mixed"}],
         "timeouts": {"connect": 0},
         "keepalive": {"user_timeout": 100},
-        "egress": {},
+        "egress": {"allow": ["*.example:443", "nowhere"]},
     }
     with pytest.raises(ConfigurationError) as caught:
         settle(tables, folder=Path(), surroundings=Surroundings(uid=0))
     assert sorted(problem.key for problem in caught.value.problems) == [
-        "egress",
+        "egress.allow[1]",
         "gateway.colour",
         "gateway.workers",
         "keepalive.user_timeout",

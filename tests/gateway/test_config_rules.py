@@ -13,7 +13,6 @@ from pools.net.errors import ConfigurationError
 
 HERE = Surroundings(uid=0, congestion_controls=frozenset({"cubic", "reno"}))
 ITS_OWN = "must be an address and port of its own"
-PEERS = "not yet: needs gateways that know each other"
 
 
 def listen(name: str = "a", bind: str = "127.0.0.1:1080", mode: str = "mixed", more: str = "") -> str:
@@ -40,7 +39,7 @@ def lines_of(text: str, surroundings: Surroundings = HERE) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("", ["listen: must have at least one [[listen]] table; found nothing"]),
+        ("", ["listen: must have at least one [[listen]] table, unless there is overlay.bind; found nothing"]),
         (
             "[[listen]]",
             [f"listen[0].{key}: is required; found nothing" for key in ("name", "bind", "mode")],
@@ -100,9 +99,9 @@ def test_a_broken_rule_names_the_key_that_breaks_it(text: str, lines: list[str])
     assert lines_of(text) == lines
 
 
-def test_a_table_that_is_not_built_yet_says_so() -> None:
-    text = '[egress]\nallow = ["10.0.0.0/8:443"]\n'
-    assert lines_of(text + listen()) == [f"egress: {PEERS}; found a table"]
+def test_a_gateway_that_only_others_come_to_needs_no_other_listener(tmp_path: Path) -> None:
+    text = f'[gateway]\nname = "here"\n[overlay]\nbind = "0.0.0.0:7400"\nkey_file = "{key_file(tmp_path)}"\n'
+    assert [each.name for each in settled(text).listens] == ["overlay"]
 
 
 def test_the_address_of_the_overlay_is_nobody_elses(tmp_path: Path) -> None:

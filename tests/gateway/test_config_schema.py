@@ -12,6 +12,8 @@ from pools.net.errors import ConfigurationError
 LISTEN = '[[listen]]\nname = "orders"\nbind = "127.0.0.1:8443"\nmode = "mixed"\n'
 NAME_RULE = "must be 1 to 64 letters, digits, '_', '.' or '-', the first a letter or a digit"
 BIND_RULE = "must be an address and a port, as in 0.0.0.0:443 or [::]:443; a name will not do"
+PORT_RULE = "must end in a port from 1 to 65535, two ports in order as in 8000-8100, or *"
+ENDPOINT_RULE = "must be HOST:PORT, as in 192.0.2.1:443 or [::1]:443"
 WORKERS_RULE = 'must be "auto" or a whole number from 1 to 1024'
 
 
@@ -58,6 +60,8 @@ def with_bind(bind: str) -> str:
         ("[keepalive]\ninterval = 0", "keepalive.interval: must be greater than or equal to 1; found 0"),
         ("[keepalive]\nprobes = 128", "keepalive.probes: must be less than or equal to 127; found 128"),
         ("[keepalive]\nuser_timeout = 0", "keepalive.user_timeout: must be greater than or equal to 1; found 0"),
+        ("[egress]\nallow = [1]", "egress.allow[0]: must be a string, HOST:PORT; found 1"),
+        ('[egress]\nallow = ["a:1", "a:0"]', f'egress.allow[1]: {PORT_RULE}; found "a:0"'),
         ("[outbound]\nresolve_every = 0", "outbound.resolve_every: must be greater than or equal to 1; found 0"),
         ("[outbound]\ncongestion = 1", "outbound.congestion: must be a string; found 1"),
         ('[relay]\nsplice = "on"', 'relay.splice: must be true or false; found "on"'),
@@ -71,6 +75,21 @@ def test_a_wrong_value_is_answered_with_key_rule_and_value(text: str, line: str)
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[[peer]]\nmagazine = 254", "peer[0].magazine: must be less than or equal to 253; found 254"),
+        ("[[peer]]\nmagazine = 0", "peer[0].magazine: must be greater than or equal to 1; found 0"),
+        ("[[peer]]\nmax_age = 9", "peer[0].max_age: must be greater than or equal to 10; found 9"),
+        ("[[peer]]\npool_max = 0", "peer[0].pool_max: must be greater than or equal to 1; found 0"),
+        ('[[peer]]\naddress = "a"', f'peer[0].address: {ENDPOINT_RULE}; found "a"'),
+        ('[overlay]\nbind = "a:1"', f'overlay.bind: {BIND_RULE}; found "a:1"'),
+    ],
+)
+def test_a_wrong_value_about_other_gateways_is_answered_too(text: str, line: str) -> None:
+    assert line in lines_of(f"{text}\n{LISTEN}")  # beside what such a gateway cannot do without
+
+
+@pytest.mark.parametrize(
     ("key", "line"),
     [
         ('to = "nowhere"', 'listen[0].to: must be HOST:PORT, as in 192.0.2.1:443 or [::1]:443; found "nowhere"'),
@@ -79,6 +98,9 @@ def test_a_wrong_value_is_answered_with_key_rule_and_value(text: str, line: str)
         ("accept_proxy = 1", "listen[0].accept_proxy: must be true or false; found 1"),
         ('dual_stack = "yes"', 'listen[0].dual_stack: must be true or false; found "yes"'),
         ("early_syn = 0", "listen[0].early_syn: must be true or false; found 0"),
+        ('paths = ["mumbai"]', 'listen[0].paths[0]: must be a list; found "mumbai"'),
+        ('paths = [["a b"]]', f'listen[0].paths[0][0]: {NAME_RULE}; found "a b"'),
+        ('paths = [[]]\nchoose = "best"', "listen[0].choose: must be 'first' or 'fastest'; found \"best\""),
         ('via = "mumbai"', 'listen[0].via: must be a list; found "mumbai"'),
         ("via = [1]", "listen[0].via[0]: must be a string; found 1"),
         ('users_file = "a\\u0000b"', 'listen[0].users_file: must be a path; found "a\\u0000b"'),
