@@ -147,6 +147,8 @@ class PoolLeg(Stream):
                 self.rest = self.receive(RECEIVE_BYTES)
                 if not self.rest:
                     raise _cut_off(errno.ECONNRESET)
+                if len(self.rest) < RECEIVE_BYTES and not (self.unsure or self.ending):
+                    self.readable = False
             frame = self._next_frame()
             if frame is None:
                 continue
@@ -245,7 +247,16 @@ class PoolLeg(Stream):
         return 0
 
     def finish(self) -> None:
-        """Give the leg back to its keeper, its session having ended in order; a leg that is done with is closed."""
+        """Give the leg back to its keeper, its session having ended in order; a leg that is done with is closed.
+
+        Where our own direction is the last to end, this says so.
+        """
+        if self.fd >= 0 and self.state.ours is State.OPEN:
+            try:
+                self.end_output()
+            except StreamFailed:
+                self.close()
+                return
         if self.keeper is not None and self.fd >= 0 and not self.mid_frame and self._may_go_back():
             self.on_readable = None
             self.keeper.regain(self)
