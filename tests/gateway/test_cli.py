@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,7 +93,7 @@ def test_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
     assert "Usage" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "health", "sessions", "stop"])
+@pytest.mark.parametrize("command", ["status", "health", "sessions", "links", "stop"])
 def test_nothing_runs_is_one_line_and_not_well(command: str, tmp_path: Path) -> None:
     done = gateway_command(command, "--runtime-dir", str(tmp_path))
     assert done.returncode == ExitCode.UNWELL
@@ -136,6 +137,32 @@ def test_status_shows_listeners_and_each_worker_within_120_columns(start: Start)
     facts = json.loads(gateway_command("status", "--json", "--runtime-dir", str(gateway.runtime_dir)).stdout)
     assert facts["gateway"]["listeners"][0]["address"] == f"127.0.0.1:{gateway.port}"
     assert pid in [worker["pid"] for worker in facts["workers"]]
+
+
+def test_with_a_peer_status_shows_the_broker_and_links_shows_the_peer(start: Start) -> None:
+    gateway = start(peers=1).wait_ready()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    status = gateway_command("status", *where)
+    facts = json.loads(gateway_command("status", "--json", *where).stdout)
+    (line,) = (line for line in status.stdout.splitlines() if line.startswith("broker"))
+    assert line.split()[1:3] == [str(facts["broker"]["pid"]), "ready"]
+    assert len(facts["links"]) == 1
+    done = gateway_command("links", *where)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout.splitlines()[1].split()[:3] == ["mumbai", "127.0.0.1:1", "unknown"]
+
+
+def test_a_broker_that_is_stopped_is_named_by_health(start: Start) -> None:
+    gateway = start(peers=1, heartbeat_s=1.0).wait_ready()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    gateway.process.send_signal(signal.SIGSTOP)  # or it would have replaced the broker before we looked
+    broker = json.loads(gateway_command("status", "--json", *where).stdout)["broker"]["pid"]
+    os.kill(broker, signal.SIGSTOP)
+    deadline_s = time.monotonic() + 20.0
+    while "the broker gave its last heartbeat" not in (done := gateway_command("health", *where)).stdout:
+        assert time.monotonic() < deadline_s
+    assert done.returncode == ExitCode.OK
+    assert done.stdout.startswith("degraded\n")
 
 
 def test_status_still_shows_workers_while_the_supervisor_hangs(start: Start) -> None:
