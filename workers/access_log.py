@@ -4,15 +4,20 @@ A client over limits.sessions_per_source is reset before it becomes a session: i
 
 How lines reach a shared stderr without blocking is `pools.net.line_sink`'s; what happened is the session's own.
 
-Text is thirteen columns, always all of them, one space between, `-` for nothing to say (here cut in two for width):
+Text is sixteen columns, always all of them, one space between, `-` for nothing to say (here cut in three for width):
 
-    2026-11-23T09:15:02.118Z 3-5f0c orders 198.51.100.7:51234 - app.example:443 203.0.113.9:443 -- -
+    2026-11-23T09:15:02.118Z 3-5f0c orders 198.51.100.7:51234 - app.example:443 203.0.113.9:7400 -- -
     us=120/840/15210/2310544 bytes=512/1048576 rtt_us=181/15102 retransmits=0/2
+    via=-/mumbai,singapore far=singapore/opened/1480 trace=9f86d081884c7d659a2feaa0c55ad015
 
     1 when it began, UTC    5 client by PROXY header        9 errno that ended it
     2 session               6 destination asked for        10 us=handshake/resolve/connect/total
     3 listener              7 address connected to         11 bytes=forward/backward
     4 client                8 end code, two letters        12, 13 rtt_us= and retransmits= inbound/outbound leg
+
+    14 via=gateway that asked/gateways crossed, in order
+    15 far=gateway that answered/opened, or at what it failed/microseconds that it took there
+    16 trace=the same at all gateways of the session
 
 End code, after HAProxy's session state (its configuration manual, section 8.5): who ended it, then in which phase.
 
@@ -98,6 +103,12 @@ class SessionRecord:
         outbound_rtt_us: the same of the outbound leg.
         inbound_retransmits: segments sent again in the leg's life; UNKNOWN without a reading.
         outbound_retransmits: the same of the outbound leg.
+        inbound_gateway: the gateway that asked for it; empty where a client did.
+        outbound_gateways: those on the path that it took, or tried last, in order.
+        far_gateway: which of those answered; empty without an answer.
+        far_where: at what it failed there, or "opened".
+        far_us: how long that took there; UNKNOWN without an answer.
+        trace: what tells the session from others at all its gateways; empty where there is only one.
     """
 
     began_s: float
@@ -119,10 +130,16 @@ class SessionRecord:
     outbound_rtt_us: int = UNKNOWN
     inbound_retransmits: int = UNKNOWN
     outbound_retransmits: int = UNKNOWN
+    inbound_gateway: str = ""
+    outbound_gateways: tuple[str, ...] = ()
+    far_gateway: str = ""
+    far_where: str = ""
+    far_us: int = UNKNOWN
+    trace: str = ""
 
 
 def as_text(record: SessionRecord) -> str:
-    """Give the record's thirteen columns, without a newline; never longer than PIPE_BUF."""
+    """Give the record's sixteen columns, without a newline; never longer than PIPE_BUF."""
     r = record
     return (
         f"{_utc(r.began_s)} {_word(r.session)} {_word(r.listener)} {_word(r.client)} {_word(r.proxied_client)}"
@@ -131,6 +148,8 @@ def as_text(record: SessionRecord) -> str:
         f" bytes={r.forward_bytes}/{r.backward_bytes}"
         f" rtt_us={_number(r.inbound_rtt_us)}/{_number(r.outbound_rtt_us)}"
         f" retransmits={_number(r.inbound_retransmits)}/{_number(r.outbound_retransmits)}"
+        f" via={_word(r.inbound_gateway)}/{_word(','.join(r.outbound_gateways))}"
+        f" far={_word(r.far_gateway)}/{_word(r.far_where)}/{_number(r.far_us)} trace={r.trace or '-'}"
     )
 
 
@@ -157,6 +176,12 @@ def as_json(record: SessionRecord) -> str:
         "outbound_rtt_us": _known(r.outbound_rtt_us),
         "inbound_retransmits": _known(r.inbound_retransmits),
         "outbound_retransmits": _known(r.outbound_retransmits),
+        "inbound_gateway": r.inbound_gateway or None,
+        "outbound_gateways": _word(",".join(r.outbound_gateways), nothing="") or None,
+        "far_gateway": r.far_gateway or None,
+        "far_where": r.far_where or None,
+        "far_us": _known(r.far_us),
+        "trace": r.trace or None,
     }
     return json.dumps(facts, separators=(",", ":"))
 

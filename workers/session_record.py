@@ -1,15 +1,23 @@
 """What the access log and `gateway sessions` say of a session, read off it while its legs are open."""
 
 import time
+from typing import TypedDict
 
 from pools.leg import PoolLeg
 from pools.net.clock import monotonic_s
 from pools.net.stream import Stream
 from pools.net.tcp_info import rtt_and_retransmits
 from workers.access_log import UNKNOWN, EndedBy, SessionRecord, end_code
+from workers.crossing import OpenRefused
 from workers.greeting import endpoint_of
 from workers.operator_wire import SessionRow
 from workers.session import Session
+
+
+class _Far(TypedDict, total=False):
+    far_gateway: str
+    far_where: str
+    far_us: int
 
 
 def session_id(slot: int, number: int) -> str:
@@ -46,6 +54,10 @@ def record_of(session: Session, who: EndedBy, number: int, *, slot: int) -> Sess
         outbound_rtt_us=outbound_rtt_us,
         inbound_retransmits=inbound_retransmits,
         outbound_retransmits=outbound_retransmits,
+        inbound_gateway=session.inbound.peer if isinstance(session.inbound, PoolLeg) else "",
+        outbound_gateways=session.via,
+        trace=session.trace_id.hex(),
+        **_far(session),
     )
 
 
@@ -66,6 +78,17 @@ def row_of(session: Session) -> SessionRow:
         outbound_rtt_us=max(outbound_rtt_us, 0),
         outbound_retransmits=max(outbound_retransmits, 0),
     )
+
+
+def _far(session: Session) -> _Far:
+    """Give what a gateway further on said of its part."""
+    if session.opened is not None:
+        opened = session.opened
+        return _Far(far_gateway=opened.gateway, far_where="opened", far_us=opened.elapsed_us)
+    if isinstance(session.failed, OpenRefused):
+        refused = session.failed.refused
+        return _Far(far_gateway=refused.gateway, far_where=refused.where.value, far_us=refused.elapsed_us)
+    return _Far()
 
 
 def _path(leg: Stream | None) -> tuple[int, int]:

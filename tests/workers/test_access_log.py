@@ -13,7 +13,7 @@ from pools.net.errors import Phase, Side
 from workers.access_log import AccessLog, EndedBy, SessionRecord, as_json, as_text, end_code, ended_by
 from workers.settings import LogFormat
 
-COLUMNS = 13
+COLUMNS = 16
 
 
 def whole_record() -> SessionRecord:
@@ -34,13 +34,19 @@ def whole_record() -> SessionRecord:
         outbound_rtt_us=15_102,
         inbound_retransmits=0,
         outbound_retransmits=2,
+        outbound_gateways=("mumbai", "singapore"),
+        far_gateway="singapore",
+        far_where="opened",
+        far_us=1480,
+        trace="9f86d081884c7d659a2feaa0c55ad015",
     )
 
 
 def test_text_has_the_columns_the_module_promises() -> None:
     assert as_text(whole_record()) == (
         "2026-11-23T09:15:02.118Z 3-5f0c orders 198.51.100.7:51234 - app.example:443 203.0.113.9:443 -- - "
-        "us=120/840/15210/2310544 bytes=512/1048576 rtt_us=181/15102 retransmits=0/2"
+        "us=120/840/15210/2310544 bytes=512/1048576 rtt_us=181/15102 retransmits=0/2 "
+        "via=-/mumbai,singapore far=singapore/opened/1480 trace=9f86d081884c7d659a2feaa0c55ad015"
     )
 
 
@@ -48,7 +54,7 @@ def test_a_session_that_never_asked_has_dashes_in_every_empty_column() -> None:
     record = SessionRecord(0.0, "0-1", "orders", "[2001:db8::1]:9", end="CR", errno=errno.ECONNRESET)
     assert as_text(record) == (
         "1970-01-01T00:00:00.000Z 0-1 orders [2001:db8::1]:9 - - - CR ECONNRESET "
-        "us=-/-/-/- bytes=0/0 rtt_us=-/- retransmits=-/-"
+        "us=-/-/-/- bytes=0/0 rtt_us=-/- retransmits=-/- via=-/- far=-/-/- trace=-"
     )
 
 
@@ -90,6 +96,8 @@ def test_any_text_stays_in_its_column_and_under_the_pipe_limit(first: str, secon
 @pytest.mark.parametrize("render", [as_text, as_json])
 def test_the_longest_line_is_one_atomic_write(render: object) -> None:
     record = whole_record()
+    record.outbound_gateways = ("g" * 64,) * 17
+    record.inbound_gateway = record.far_gateway = "g" * 64
     record.listener = record.client = record.proxied_client = record.destination = record.connected = "\\" * 9000
     assert callable(render)
     assert len(render(record)) < select.PIPE_BUF
