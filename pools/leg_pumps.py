@@ -20,20 +20,23 @@ KEPT_LIMIT_BYTES: Final = 64 * 1024
 """What a client may say before its session is confirmed: kept, to be said again on another leg."""
 
 
-class _IntoLeg(Pump):
+class IntoLeg(Pump):
     """What all pumps into a leg do.
 
     Attributes:
         kept: what was written so far, until `confirm`; None from then on.
+        is_held: nothing moves until `redirect`, or `confirm`; only while something is kept. A pump whose leg broke
+            meanwhile holds by itself.
     """
 
-    __slots__ = ("kept",)
+    __slots__ = ("is_held", "kept")
 
     sink: PoolLeg
 
     def __init__(self, source: Stream, sink: PoolLeg, *, owner: PumpOwner, room: PumpRoom) -> None:
         super().__init__(source, sink, owner=owner, room=room)
         self.kept: bytearray | None = None
+        self.is_held = False
 
     def keep(self, words: bytes) -> None:
         """Keep what is written from now on, `words` first, and take no more than can be kept.
@@ -51,43 +54,44 @@ class _IntoLeg(Pump):
             StreamFailed: that leg is broken too.
         """
         self.sink = sink
+        self.is_held = False
         self._say_again()
         if self.ended:
             sink.end_output()
 
     def confirm(self) -> None:
-        """Keep nothing any more: the session is open at the other end."""
+        """Keep nothing any more: the session is open at the other end. Call `wake` afterwards if `has_input`."""
         self.kept = None
-
-    def wake(self) -> None:
-        """As `Pump.wake`; between two legs nothing moves."""
-        if self.sink.fd >= 0:
-            super().wake()
+        self.is_held = False
 
     def has_input(self) -> bool:
         """As `Pump.has_input`."""
-        return super().has_input() and self.sink.fd >= 0 and self._allowance() > 0
+        return super().has_input() and self._allowance() > 0
 
     def _say_again(self) -> None:
         if self.kept:
             self.sink.write(data_header(self.sink.state.session, len(self.kept)) + self.kept)
 
     def _allowance(self) -> int:
-        return COPY_BYTES if self.kept is None else max(0, KEPT_LIMIT_BYTES - len(self.kept))
+        if self.kept is None:
+            return COPY_BYTES
+        return 0 if self.is_held or self.sink.fd < 0 else max(0, KEPT_LIMIT_BYTES - len(self.kept))
 
     def _can_splice(self) -> bool:
         return self._room.splice and self.kept is None
 
     def _is_behind(self) -> bool:
-        return bool(self.sink.owed)
+        return bool(self.sink.owed) and not self.is_held
 
     def _flush(self) -> None:
+        sink = self.sink
         try:
-            self.sink.settle()
+            sink.settle()
         except StreamFailed as failure:
-            self._fail(self.sink, failure.errno)
+            if sink is self.sink:  # or else there is another leg by now
+                self._fail(sink, failure.errno)
         except StreamClosed:
-            if self.kept is None:  # or else there will be another leg
+            if sink is self.sink and self.kept is None:  # or else there will be another leg
                 raise
 
     def _drain(self, pipe: Pipe, held: int) -> None:
@@ -102,12 +106,13 @@ class _IntoLeg(Pump):
 
     def _fail(self, leg: Stream, number: int | None) -> bool:
         if leg is self.sink and self.kept is not None:  # not the end yet: there may be another leg
+            self.is_held = True
             self.owner.leg_failed(self, leg, number or errno.EIO)
             return False
         return super()._fail(leg, number)
 
 
-class FramingPump(_IntoLeg):
+class FramingPump(IntoLeg):
     """From a plain stream into a leg."""
 
     __slots__ = ()
@@ -116,11 +121,11 @@ class FramingPump(_IntoLeg):
         """Copy until the source is empty; returns as `Pump._copy`."""
         source, sink, room = self.source, self.sink, self._room
         while True:
-            if sink.owed:
-                return True
             allowance = COPY_BYTES if self.kept is None else self._allowance()
             if not allowance:
                 return False
+            if sink.owed:
+                return True
             try:
                 count = source.socket.recv_into(room.view, allowance)
             except BlockingIOError:
@@ -165,6 +170,10 @@ class UnframingPump(Pump):
         """As `Pump.has_input`."""
         return self.source.readable or bool(self.source.rest)
 
+    def _allowance(self) -> int:
+        """Give how much may be read at once; of frames, so that no more payload is read than that."""
+        return COPY_BYTES
+
     def _can_splice(self) -> bool:
         return self._room.splice
 
@@ -172,27 +181,39 @@ class UnframingPump(Pump):
         """Pass on what the source has; returns as `Pump._copy`."""
         source = self.source
         while True:
-            is_from_socket = not source.rest
-            view = self._take_in()
-            if not view:
+            limit, is_fresh, moved_before = self._allowance(), not source.rest, self.moved_bytes
+            if not limit or not (view := self._take_in(limit)):
                 return False
-            is_short = is_from_socket and len(view) < COPY_BYTES
+            is_last = is_fresh and len(view) < limit and not source.unsure and not source.ending
+            if is_last:  # spare the read that would only tell so; before a FIN in there is heard, and the leg judged
+                source.readable = False
             if not self._pass_on(view):
                 return not self.ended
-            if source.reader.data_left >= LARGE_BYTES and self._can_splice():
-                self._large = True
+            if self._is_long(len(view), moved_before):
                 return True
-            if is_short and self._was_last():
+            if is_last and not source.rest:
                 return False
 
-    def _take_in(self) -> memoryview:
+    def _is_long(self, count: int, moved_before: int) -> bool:
+        """Tell whether a greenlet must go on: more of this is worth splicing, or others must have their turn."""
+        if self.source.reader.data_left >= LARGE_BYTES and self._can_splice():
+            self._large = True
+            return True
+        if count < LARGE_BYTES:
+            return False
+        if self._busy and self.moved_bytes - moved_before < LARGE_BYTES:  # padding, or tiny frames: all work, no bytes
+            self._take_turns()
+        return True
+
+    def _take_in(self, limit: int) -> memoryview:
         """Give what is to be taken apart next: what lies here already, or what has come; nothing where that is over."""
         source, view = self.source, self._room.view
         if source.rest:
-            rest, source.rest = source.rest, b""
-            return memoryview(rest)
+            rest = memoryview(source.rest)
+            source.rest = bytes(rest[limit:])
+            return rest[:limit]
         try:
-            count = source.socket.recv_into(view)
+            count = source.socket.recv_into(view, limit)
         except BlockingIOError:
             source.readable = False
             return view[:0]
@@ -203,18 +224,11 @@ class UnframingPump(Pump):
             self._fail(source, errno.ECONNRESET)
         return view[:count]
 
-    def _was_last(self) -> bool:
-        """Spare the read that would only tell that a short one has emptied the source; see `Stream.ending`."""
-        source = self.source
-        if source.unsure:
-            return False
-        source.readable = False
-        if source.ending:
-            self._fail(source, errno.ECONNRESET)
-        return True
-
     def _pass_on(self, view: memoryview) -> bool:
-        """Take `view` apart, up to the first thing that stops this pump; False if something does."""
+        """Take `view` apart, up to the first thing that stops this pump; False if something does.
+
+        What is behind a control frame goes back to where the next read will find it.
+        """
         source = self.source
         take = source.reader.take
         try:
@@ -222,13 +236,11 @@ class UnframingPump(Pump):
                 item, view = take(view)
                 if isinstance(item, Payload):
                     if not self._pass_payload(item):
-                        source.rest = bytes(view)
+                        source.rest = bytes(view) + source.rest
                         return False
                 elif item is not None:
-                    source.rest = bytes(view)  # before its owner hears of an end: the next session may be in there
-                    if not self._hear(item):
-                        return False
-                    view, source.rest = memoryview(source.rest), b""
+                    source.rest = bytes(view) + source.rest  # before an end is heard of: the next session may be there
+                    return self._hear(item)
         except ProtocolError:
             return self._fail(source, errno.EPROTO)
         return True
@@ -297,13 +309,10 @@ class UnframingPump(Pump):
         return self._large
 
 
-class TransitPump(_IntoLeg, UnframingPump):
+class TransitPump(IntoLeg, UnframingPump):
     """Out of one leg into another."""
 
     __slots__ = ()
-
-    def _take_in(self) -> memoryview:
-        return super()._take_in() if self._allowance() else self._room.view[:0]
 
     def _put(self, part: memoryview) -> bool:
         sink = self.sink
