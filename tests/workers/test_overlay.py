@@ -1,6 +1,6 @@
 """Legs of peers while no session has them: the next OPEN, whatever else may come, and their end."""
 
-import logging
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from pools.handshake import Handshake
 from pools.introduction import introduce
 from pools.key_file import KeyFile
 from pools.leg import PoolLeg
+from pools.leg_dial import KEEPALIVE_IDLE_S
 from pools.net import sockopts
-from pools.net.clock import monotonic_s
 from tests.far_end import KEY, OPEN, FarEnd, plain, run
 from tests.floor import Floor, reset, rest_of, settle, tcp_pair, turn_until
 from tests.workers.gate import REFUSED, Gate, key_file
@@ -70,6 +70,13 @@ def test_two_legs_of_ours_come_to_know_each_other_and_a_session_opens(gate: Gate
     opener.close()
 
 
+def test_the_kernel_looks_after_an_idle_leg_as_the_opener_s_does(gate: Gate) -> None:
+    far = gate.peer()
+    sock = gate.session(far).socket
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_S
+
+
 def test_a_stranger_becomes_no_leg(gate: Gate) -> None:
     far = gate.connect()
     far.send(b"GET / HTTP/1.1\r\n")
@@ -121,6 +128,32 @@ def test_the_next_open_may_come_in_one_segment_with_what_ends_a_refused_session(
     assert gate.next_session(2) is leg
     assert leg.state.session == 3
     assert [far.hear_body() for _ in range(2)] == [REFUSED] * 2
+
+
+def test_what_a_session_had_received_already_is_heard_without_a_further_edge(gate: Gate) -> None:
+    far = gate.peer()
+    leg = gate.session(far)
+    leg.rest, leg.readable = plain(FIN, 1) + encode(OPEN, session=2), False  # as a pump leaves it after a short read
+    gate.refuse(leg)
+    assert gate.next_session(1) is leg
+    assert far.hear_body() == REFUSED
+
+
+def test_a_look_that_was_put_off_leaves_a_session_its_bytes(gate: Gate) -> None:
+    far = gate.peer()
+    leg = gate.session(far)
+    leg.rest = plain(FIN, 1) + encode(OPEN, session=2) + data_header(2, 3) + b"abc"
+
+    def refuse_as_an_edge_comes() -> None:
+        leg.say(REFUSED)
+        leg.finish()
+        assert leg.on_readable is not None
+        leg.on_readable()  # before the look that `finish` put off
+
+    gate.floor.in_hub(refuse_as_an_edge_comes)
+    assert gate.next_session(1) is leg
+    settle()
+    assert leg.rest == data_header(2, 3) + b"abc"
 
 
 def test_a_leg_refused_at_once_each_time_is_never_heard_in_a_recursion(make_gate: Callable[..., Gate]) -> None:
@@ -245,92 +278,3 @@ def test_beyond_its_room_a_newcomer_is_told_at_once(
     first.sock.close()
     turn_until(lambda: gate.overlay.idle == 1)
     gate.peer("virginia")
-
-
-def test_an_opener_that_never_ends_a_refused_session_loses_the_leg(
-    make_gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
-) -> None:
-    gate = make_gate(parting_s=0.1)
-    far = gate.peer()
-    quiet = gate.peer("virginia")
-    gate.refuse(gate.session(far))
-    assert rest_of(far.sock) == (encode(REFUSED, session=1), "reset")
-    assert "gateway oregon: expected the end of a refused session within 0.1 s" in caplog.text
-    assert gate.counts == (1, 2, 0, 1)
-    quiet.say(PING)
-    assert quiet.hear_body() == Pong.to(PING)
-
-
-def test_a_session_that_ended_in_time_keeps_its_leg(make_gate: Callable[..., Gate]) -> None:
-    gate = make_gate(parting_s=0.5)
-    late, far = gate.peer("virginia"), gate.peer()
-    gate.refuse(gate.session(far))
-    far.send(plain(FIN, 1))
-    began_s = monotonic_s()
-    gate.refuse(gate.session(late))
-    rest_of(late.sock)  # until its time is over, which is later than the other one's would have been
-    assert monotonic_s() - began_s >= 0.5
-    assert (gate.overlay.idle, gate.counts) == (1, (1, 2, 0, 1))
-
-
-def test_an_opener_that_goes_away_and_stays_is_closed_in_order(make_gate: Callable[..., Gate]) -> None:
-    gate = make_gate(parting_s=0.1)
-    far = gate.peer()
-    far.send(GOAWAY)
-    expect_end(far)
-    assert gate.counts == (0, 1, 0, 0)
-
-
-def test_draining_says_goaway_on_idle_and_busy_legs_and_lets_nobody_in(gate: Gate) -> None:
-    idle, busy, newcomer = gate.peer(), gate.peer("virginia"), gate.connect()
-    leg = gate.session(busy)
-    gate.floor.in_hub(gate.overlay.drain)
-    assert [far.hear() for far in (idle, busy)] == [Frame(FrameType.GOAWAY)] * 2
-    assert rest_of(newcomer.sock) == (b"", "reset")
-    assert rest_of(gate.connect().sock) == (b"", "reset")
-    gate.floor.in_hub(gate.overlay.drain)  # the order may come twice
-    assert gate.counts == (2, 2, 0, 0)
-    idle.sock.shutdown(1)
-    expect_end(idle)
-    leg.say(Opened("mumbai", 5))
-    assert busy.hear_body() == Opened("mumbai", 5)
-
-
-def test_an_open_that_crossed_the_goaway_still_comes_and_its_refusal_is_heard(gate: Gate) -> None:
-    far = gate.peer()
-    gate.floor.in_hub(gate.overlay.drain)
-    leg = gate.session(far)
-    gate.refuse(leg)
-    assert far.hear() == Frame(FrameType.GOAWAY)
-    assert far.hear_body() == REFUSED
-    far.send(plain(FIN, 1))
-    settle()
-    assert gate.overlay.idle == 1  # it is the opener who closes
-    far.sock.shutdown(1)
-    expect_end(far)
-
-
-def test_draining_forgets_a_leg_that_is_broken_already(gate: Gate) -> None:
-    far = gate.peer()
-    reset(far.sock)
-    gate.floor.in_hub(gate.overlay.drain)
-    turn_until(lambda: gate.counts == (0, 1, 0, 0))
-
-
-def test_closing_ends_idle_legs_in_order_and_leaves_the_others_to_their_sessions(gate: Gate) -> None:
-    idle, busy = gate.peer(), gate.peer("virginia")
-    leg = gate.session(busy)
-    idle.say(PING)  # even with something unread
-    gate.floor.in_hub(gate.overlay.close)
-    assert rest_of(idle.sock)[1] == "end"
-    assert (len(gate.overlay), leg.fd >= 0) == (1, True)
-    gate.refuse(leg)
-    assert rest_of(busy.sock) == (encode(REFUSED, session=1), "end")
-    assert gate.counts[0] == 0
-
-
-def test_lines_about_peers_are_warnings(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    far = gate.peer()
-    far.send(bytes(8))
-    rest_of(far.sock)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
