@@ -13,10 +13,10 @@ from typing import Final
 
 import psutil
 
-from gateway.config import GatewaySettings
 from gateway.findings import Finding, Level
 from gateway.host import Host
 from gateway.host_checks import Demand, check_host
+from gateway.settings import GatewaySettings
 from pools.key_file import read_keys
 from pools.net import trials
 from pools.net.endpoint import Endpoint

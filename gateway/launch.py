@@ -13,11 +13,11 @@ from functools import partial
 from gateway import child, control, descriptor_limit, logs, topology
 from gateway.answers import Answers, Facts, ListenerFact, PeerFact
 from gateway.child import AdminPost, Kind, Role
-from gateway.config import GatewaySettings
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
 from gateway.holdings import Holdings, bound_address
 from gateway.runtime_dir import RuntimeDir, control_socket, scoreboard_file
+from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
 from gateway.supervisor import Hooks, Supervisor
 from pools.broker_post import BrokerPost

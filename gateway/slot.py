@@ -192,7 +192,7 @@ class Slot:
                 self.child.ready_s = now_s
             case Report.FAILED:
                 self.child.failure = message.message
-            case Report.DRAINED:
+            case Report.DRAINED if self.role.carries_sessions:
                 _log.info("%s has no session left", self.role.name)
 
 

@@ -21,13 +21,14 @@ EXEMPT_MODULES = {
     "workers/settings.py",
 }
 
-# Parts of one mechanism that only work together; their test runs whole gateways in processes of their own.
+# Parts of one mechanism that only work together; most of their tests run whole gateways in processes of their own.
 TESTED_WITH = {
     "gateway/answers.py": "tests/gateway/test_control.py",
     "gateway/control_client.py": "tests/gateway/test_control.py",
     "gateway/child.py": "tests/gateway/test_supervisor.py",
     "gateway/crew.py": "tests/gateway/test_supervisor.py",
     "gateway/launch.py": "tests/gateway/test_supervisor.py",
+    "gateway/settings.py": "tests/gateway/test_config.py",
     "gateway/slot.py": "tests/gateway/test_supervisor.py",
 }
 

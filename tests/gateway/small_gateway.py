@@ -126,6 +126,7 @@ class SmallBroker:
                 self.obey()
             for slot in [slot for slot, channel in self.workers.items() if channel in ready]:
                 self.answer(slot)
+        send_message(self.post.channel, ReportMessage(Report.DRAINED).encode())
         return 0
 
     def obey(self) -> None:

@@ -287,6 +287,7 @@ def test_the_broker_outlives_the_last_session_of_a_drain(start: Start) -> None:
         assert session.recv(100) == b"during"  # the worker has taken the order
         assert "gateway-broker" in children_of(gateway.process.pid)
     assert gateway.end() == 0
+    assert "broker has no session" not in gateway.rest()  # it never had any
 
 
 def test_without_peers_there_is_no_broker(start: Start) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewaySettings, default, example, load
+from gateway.config import default, example, load
 from gateway.config_schema import Document
 from gateway.overlay_key import create
+from gateway.settings import GatewaySettings
 from gateway.surroundings import Surroundings
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint

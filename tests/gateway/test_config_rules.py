@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewaySettings, settle
+from gateway.config import settle
 from gateway.config_files import parse_tables
+from gateway.settings import GatewaySettings
 from gateway.surroundings import Surroundings
 from pools.handshake import OverlayKey
 from pools.key_file import written

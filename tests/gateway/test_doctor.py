@@ -11,6 +11,7 @@ import pytest
 from gateway import config, overlay_key
 from gateway.doctor import address, demand_of, examine, key_file, ports_of, runtime_dir, try_out
 from gateway.findings import Finding, Level
+from gateway.settings import GatewaySettings
 from pools.net.endpoint import Endpoint
 from pools.net.trials import TrialError
 from pools.peer import Peer
@@ -89,7 +90,7 @@ def test_a_key_file_is_ours_alone_or_a_fault_and_no_secret_is_told(tmp_path: Pat
     assert bad.advice.startswith(f"chmod 600 {path}")
 
 
-def test_a_key_file_is_examined_where_the_configuration_names_one(settings: config.GatewaySettings) -> None:
+def test_a_key_file_is_examined_where_the_configuration_names_one(settings: GatewaySettings) -> None:
     path = settings.runtime_dir / "overlay.key"
     overlay_key.create(path)
     peers = (Peer("mumbai", Endpoint("203.0.113.9", 7400)),)
@@ -99,13 +100,13 @@ def test_a_key_file_is_examined_where_the_configuration_names_one(settings: conf
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> config.GatewaySettings:
+def settings(tmp_path: Path) -> GatewaySettings:
     usual = config.default()
     anywhere = replace(usual.listens[0], bind=Endpoint("127.0.0.1", 0))
     return replace(usual, listens=(anywhere,), runtime_dir=tmp_path, admin=None)
 
 
-def test_a_whole_examination_advises_wherever_it_finds_fault(settings: config.GatewaySettings) -> None:
+def test_a_whole_examination_advises_wherever_it_finds_fault(settings: GatewaySettings) -> None:
     findings = examine(settings)
     assert len({finding.check for finding in findings}) == len(findings)
     assert {"kernel", "descriptors", "splice", "reuseport program", "address of default"} <= {f.check for f in findings}
