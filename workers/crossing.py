@@ -177,7 +177,7 @@ class Crossing:
     def _listen(self) -> None:
         """Pass on what the client has said already, and from now on whatever it says; in the hub."""
         pump = self.forward
-        if pump is not None and pump.owner is self and not pump.ended and self._inbound.fd >= 0:
+        if pump is not None and self._leg is not None and not pump.ended and self._inbound.fd >= 0:
             self._inbound.on_readable = pump.wake
             if pump.has_input():
                 pump.wake()

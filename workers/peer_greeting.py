@@ -37,18 +37,21 @@ class PeerGreeting:
     Args:
         gateway: our name.
         rules: what peers may open from here.
+        began_s: when the OPEN came, on the monotonic clock.
         full: the errno of why nobody may open anything now; 0 where they may.
     """
 
     __slots__ = ("_began_s", "_full", "_gateway", "_inbound", "_message", "_rules")
 
-    def __init__(self, inbound: PoolLeg, message: Open, *, gateway: str, rules: EgressRules, full: int) -> None:
+    def __init__(
+        self, inbound: PoolLeg, message: Open, *, gateway: str, rules: EgressRules, full: int, began_s: float
+    ) -> None:
         self._inbound = inbound
         self._message = message
         self._gateway = gateway
         self._rules = rules
         self._full = full
-        self._began_s = monotonic_s()
+        self._began_s = began_s
 
     def hear(self) -> Request:
         """Give what the peer asks for, if it may.

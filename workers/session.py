@@ -23,7 +23,7 @@ from workers import short_way
 from workers.access_log import EndedBy, ended_by
 from workers.egress import Egress
 from workers.greeting import Greeting
-from workers.peer_greeting import PeerGreeting
+from workers.peer_greeting import PeerGreeting, Refusal
 from workers.relay import Relay
 from workers.routing import Path
 from workers.setting_up import SettingUp
@@ -121,7 +121,7 @@ class Session:
         self.began_s = self.active_s = monotonic_s()
         self.requested_s = self.resolved_s = self.connected_s = 0.0
         self.phase = Phase.REQUEST
-        self.destination: Endpoint | None = None
+        self.destination: Endpoint | None = None if origin is None else origin.destination
         self.connected: SocketAddress | None = None
         self.proxied: Endpoint | None = None
         self.via: Path = ()
@@ -279,10 +279,14 @@ class Session:
             self.relay.start()
 
     def refuse(self, error: LegError) -> None:
-        """End a session that no greenlet sets up: only another gateway gets words, a client a reset."""
+        """End a session because of `error`, with words where who asked for it waits for some."""
         self.failed = error
-        told = self.origin is not None and self.greeting.refuse(error)
-        self.end(ended_by(error.side, error.errno), error.errno, told=told)
+        greeting = self._greeting if self.origin is None else self.greeting
+        told = greeting is not None and greeting.refuse(error)
+        is_ours = isinstance(error, Refusal)
+        if is_ours:
+            self.count(Cell.OPENS_REFUSED)
+        self.end(EndedBy.REFUSED if is_ours else ended_by(error.side, error.errno), error.errno, told=told)
 
     def end(self, who: EndedBy, number: int = 0, *, told: bool = False) -> None:
         """End a session whose legs no relay carries.
@@ -298,14 +302,21 @@ class Session:
             self._sessions.resets.cut(self.inbound, number)
         if self.outbound is not None:
             self.outbound.on_writable = None
-            self.outbound.close()
+            self._sessions.resets.cut(self.outbound, number)
 
     def _make_greeting(self) -> Greeting | PeerGreeting:
         sessions = self._sessions
         if self.origin is None:
             return Greeting(self.inbound, self.listen)
         assert isinstance(self.inbound, PoolLeg)  # where an OPEN came
-        return PeerGreeting(self.inbound, self.origin, gateway=sessions.gateway, rules=sessions.rules, full=self.full)
+        return PeerGreeting(
+            self.inbound,
+            self.origin,
+            gateway=sessions.gateway,
+            rules=sessions.rules,
+            full=self.full,
+            began_s=self.began_s,
+        )
 
     def _relay_ended(self) -> None:
         relay = self.relay

@@ -17,7 +17,7 @@ from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, Phase, ProtocolError, Side
 from pools.net.scoreboard import Cell
 from pools.net.stream import StreamClosed, StreamFailed
-from workers.access_log import EndedBy, ended_by
+from workers.access_log import EndedBy
 from workers.crossing import Crossing
 from workers.greeting import Greeting, endpoint_of
 from workers.ingress.conversation import Request
@@ -53,8 +53,7 @@ class SettingUp:
             request = self._hear(greeting)
             self._reach(request)
         except LegError as error:
-            session.failed = error
-            session.end(ended_by(error.side, error.errno), error.errno, told=greeting.refuse(error))
+            session.refuse(error)
         except ProtocolError as error:
             if error.reply:
                 session.inbound.close_after(error.reply)
@@ -95,7 +94,7 @@ class SettingUp:
             try:
                 self._take(paths[-left], request, left)
             except LegError as error:
-                if error.side is Side.INBOUND or left == 1:
+                if left == 1 or not error.retryable:
                     raise
                 session.count(Cell.OPEN_RETRIES)
             else:
