@@ -1,16 +1,79 @@
 """A worker that accepts, stops where it must, and goes on where it can."""
 
+import errno
 import os
 import re
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
+from pools.net import sockopts
 from pools.net.orders import Order
 from pools.net.scoreboard import Cell
+from tests.far_end import FarEnd
+from tests.floor import Floor, reset, rest_of, settle, turn_until
 from tests.workers.forked_worker import Origin, forked_worker, forward, read_all, read_exactly
-from workers.settings import Limits
+from tests.workers.gate import Gate, key_file
+from tests.workers.world import World
+from workers.acceptor import Acceptor
+from workers.settings import Limits, Mode
+
+
+class Yard:
+    """An acceptor in the test's own process, with room for one session, and a listener for peers after the other."""
+
+    def __init__(self, floor: Floor, folder: Path, *, with_overlay: bool = True) -> None:
+        self.floor = floor
+        self.world = World(floor)
+        self.gate = Gate(floor, key_file(folder))
+        sessions = self.world.sessions
+        sessions.listens += (replace(sessions.listens[0], name="overlay", mode=Mode.OVERLAY, to=None),)
+        self.listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        self.addresses = [listener.getsockname() for listener in self.listeners]
+        for listener in self.listeners:
+            listener.setblocking(False)
+            sockopts.linger_reset(listener)
+        self.acceptor = Acceptor(
+            self.listeners,
+            sessions=sessions,
+            readiness=floor.readiness,
+            room=1,
+            row=self.world.row,
+            overlay=self.gate.overlay if with_overlay else None,
+        )
+        self.acceptor.start()
+
+    def connect(self, index: int) -> socket.socket:
+        """Connect to one of the listeners."""
+        client = socket.create_connection(self.addresses[index])
+        client.setblocking(False)
+        self.floor.keep(client)
+        return client
+
+    def peer_comes_in(self) -> None:
+        before = len(self.gate.overlay)
+        assert FarEnd(self.connect(1)).introduce() == "mumbai"
+        turn_until(lambda: len(self.gate.overlay) == before + 1)
+
+    def fill(self) -> socket.socket:
+        """Take the one place for a session, and let another client knock."""
+        client = self.connect(0)
+        turn_until(lambda: self.world.sessions.live == 1)
+        self.connect(0)
+        turn_until(lambda: self.world.row[Cell.ACCEPT_PAUSED])
+        return client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.acceptor.close()
+        self.world.close()
+        self.gate.close()
 
 
 @contextmanager
@@ -66,3 +129,43 @@ def test_without_descriptors_it_pauses_says_so_once_and_goes_on_when_some_are_fr
         assert worker.end() == 0
         assert worker.row[Cell.ACCEPT_PAUSES] >= 1
         assert not re.search("accepts nothing", worker.rest())
+
+
+def test_a_peer_comes_in_at_its_listener_and_begins_no_session(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        yard.peer_comes_in()
+        assert yard.world.sessions.live == 0
+
+
+def test_peers_come_in_also_while_there_is_no_room_for_sessions(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        client = yard.fill()
+        yard.peer_comes_in()
+        assert (yard.world.sessions.live, yard.world.row[Cell.ACCEPT_PAUSED]) == (1, 1)
+        reset(client)
+        turn_until(lambda: yard.world.tally.listens[0].total == 2)
+        yard.peer_comes_in()
+
+
+def test_without_descriptors_peers_wait_too_and_come_in_before_there_is_room_for_sessions(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        yard.fill()
+        floor.in_hub(lambda: yard.world.sessions.on_exhausted(errno.EMFILE))
+        waiting = yard.connect(1)
+        settle()
+        assert len(yard.gate.door) == 0
+        assert FarEnd(waiting).introduce() == "mumbai"  # once it has rested
+        assert (yard.world.sessions.live, yard.world.row[Cell.ACCEPT_PAUSED]) == (1, 1)
+
+
+def test_who_still_waits_when_a_draining_worker_closes_is_told_at_once(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        waiting = yard.connect(1)
+        yard.gate.overlay.drain()
+        yard.acceptor.close()
+        assert rest_of(waiting) == (b"", "reset")
+
+
+def test_where_no_overlay_is_a_peer_s_connection_is_closed(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path, with_overlay=False) as yard:
+        assert rest_of(yard.connect(1))[0] == b""
