@@ -4,18 +4,16 @@ import logging
 import os
 import secrets
 import selectors
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 
 from gateway import child, control, descriptor_limit, logs, topology
 from gateway.answers import Answers, Facts, ListenerFact, PeerFact
-from gateway.child import AdminPost, Kind, Role
+from gateway.child import AdminPost, Role
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
 from gateway.holdings import Holdings, bound_address
+from gateway.roles import Mains, Roles
 from gateway.runtime_dir import RuntimeDir, control_socket, scoreboard_file
 from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
@@ -53,19 +51,10 @@ def launch(
     logs.configure(settings.log_format, "supervisor")
     try:
         with ExitStack() as owned:
-            return _Gateway(settings, config, owned).run(_Mains(worker_main, broker_main, admin_main))
+            return _Gateway(settings, config, owned).run(Mains(worker_main, broker_main, admin_main))
     except StartError as error:
         _log.error("could not start: %s", error)
         return ExitCode.CANNOT_START
-
-
-@dataclass(frozen=True, slots=True)
-class _Mains:
-    """What children of each kind live by after the fork."""
-
-    worker: Callable[[Post], int]
-    broker: Callable[[BrokerPost], int]
-    admin: Callable[[AdminPost], int]
 
 
 class _Gateway:
@@ -94,14 +83,11 @@ class _Gateway:
         owned.callback(self.control.close)
         self.facts = self._facts(config)
 
-    def run(self, mains: _Mains) -> ExitCode:
+    def run(self, mains: Mains) -> ExitCode:
         """Run until the last child is gone."""
-        roles = [self._worker(slot, mains.worker) for slot in range(self.told.workers)]
-        if self.told.peers:
-            roles.append(self._broker(mains.broker))
-        if self.holdings.admin is not None:
-            roles.append(self._admin(self.holdings.admin, mains.admin))
-        crew = Crew(roles, selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
+        filled = self.settings.ready_when_filled
+        roles = Roles(self.told, self.cores, self.holdings, self.scoreboard, self.sources, filled)
+        crew = Crew(roles.cast(mains), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
         hooks = Hooks(self._announce, self.holdings.close_groups, self.control.turn)
         timeouts = self.settings.timeouts
         supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
@@ -115,69 +101,6 @@ class _Gateway:
         self.inbox.close()
         self.selector.close()
         self.runtime.abandon()
-
-    def _worker(self, slot: int, main: Callable[[Post], int]) -> Role:
-        listeners, row, core = self.holdings.of_worker(slot), self.scoreboard.row(slot), self.cores[slot]
-
-        def live(channel: socket.socket, origin: int) -> int:
-            return main(Post(slot, core, self.told, listeners, row, self.sources, origin, channel))
-
-        return Role(
-            kind=Kind.WORKER,
-            name=f"worker {slot}",
-            process_name=f"gateway-w{slot}",
-            core=core,
-            row=row,
-            listeners=listeners,
-            main=live,
-            after_death=(lambda: None) if self.sources is None else partial(self.sources.clear, slot),
-        )
-
-    def _broker(self, main: Callable[[BrokerPost], int]) -> Role:
-        return Role(
-            kind=Kind.BROKER,
-            name="broker",
-            process_name="gateway-broker",
-            core=None,
-            row=self.scoreboard.broker,
-            listeners=(),
-            main=lambda channel, origin: main(self._broker_post(channel, origin)),
-            after_death=self.scoreboard.links.clear_gauges,
-        )
-
-    def _broker_post(self, channel: socket.socket, origin: int) -> BrokerPost:
-        told = self.told
-        return BrokerPost(
-            gateway=told.gateway,
-            peers=told.peers,
-            workers=told.workers,
-            key_file=told.key_file,
-            origin=origin,
-            connect_s=told.timeouts.connect,
-            resolve_every_s=told.outbound.resolve_every,
-            keepalive=told.keepalive,
-            links=self.scoreboard.links,
-            row=self.scoreboard.broker,
-            channel=channel,
-        )
-
-    def _admin(self, listener: socket.socket, main: Callable[[AdminPost], int]) -> Role:
-        row = self.scoreboard.admin
-
-        def live(channel: socket.socket, _origin: int) -> int:
-            filled = self.settings.ready_when_filled
-            return main(AdminPost(listener, self.told, self.scoreboard, filled, channel))
-
-        return Role(
-            kind=Kind.ADMIN,
-            name="admin",
-            process_name="gateway-admin",
-            core=None,
-            row=row,
-            listeners=(listener,),
-            main=live,
-            after_death=lambda: None,
-        )
 
     def _scoreboard(self, workers: int) -> Scoreboard:
         return Scoreboard.create(

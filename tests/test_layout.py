@@ -28,6 +28,7 @@ TESTED_WITH = {
     "gateway/child.py": "tests/gateway/test_supervisor.py",
     "gateway/crew.py": "tests/gateway/test_supervisor.py",
     "gateway/launch.py": "tests/gateway/test_supervisor.py",
+    "gateway/roles.py": "tests/gateway/test_supervisor.py",
     "gateway/settings.py": "tests/gateway/test_config.py",
     "gateway/slot.py": "tests/gateway/test_supervisor.py",
 }
