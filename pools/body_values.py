@@ -86,14 +86,14 @@ class BodyValues:
 
     def name(self, key: str) -> Name:
         """Give a gateway's name."""
-        return self._named(key, self._map.get(key))
+        return self.named(key, self._map.get(key))
 
     def names(self, key: str, most: int) -> tuple[Name, ...]:
         """Give a list of up to `most` names of gateways."""
         value = self._map.get(key)
         if not isinstance(value, list) or len(value) > most:
             raise self.wrong(f"{key} to be a list of at most {most} names", value)
-        return tuple(self._named(key, name) for name in value)
+        return tuple(self.named(key, name) for name in value)
 
     def endpoint(self, key: str) -> Endpoint:
         """Give a host, without a zone, and a port from 0 to 65535."""
@@ -104,14 +104,24 @@ class BodyValues:
                     return Endpoint(host, port)
         raise self.wrong(f"{key} to be a host and a port", value)
 
-    def wrong(self, rule: str, found: object) -> ProtocolError:
-        """Make the error that says which rule was broken."""
-        return ProtocolError(f"{self._type.name}: expected {rule}; found {found!r:.100}")
+    def rows(self, key: str, most: int, columns: int) -> list[list[Any]]:
+        """Give a list of up to `most` lists of `columns` values each, which are the caller's to judge."""
+        value = self._map.get(key)
+        if not isinstance(value, list) or len(value) > most:
+            raise self.wrong(f"{key} to be a list of at most {most} lists", value)
+        if not all(isinstance(row, list) and len(row) == columns for row in value):
+            raise self.wrong(f"{key} to be lists of {columns} values", value)
+        return value
 
-    def _named(self, key: str, value: object) -> Name:
+    def named(self, key: str, value: object) -> Name:
+        """Give `value`, which stands somewhere under `key`, if it is a gateway's name."""
         if not isinstance(value, str) or not is_name(value):
             raise self.wrong(f"{key} to name a gateway by 1 to 64 letters, digits, '_', '.' or '-'", value)
         return value
+
+    def wrong(self, rule: str, found: object) -> ProtocolError:
+        """Make the error that says which rule was broken."""
+        return ProtocolError(f"{self._type.name}: expected {rule}; found {found!r:.100}")
 
 
 def _each_once(pairs: Iterable[tuple[object, object]]) -> dict[object, object]:

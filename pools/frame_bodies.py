@@ -6,7 +6,7 @@ range. Keys and ranges are listed in docs/wire.md. No I/O, and no judgement of w
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self
 
 import msgpack
 
@@ -22,9 +22,12 @@ MAC_BYTES: Final = 32
 TRACE_BYTES: Final = 16
 VIA_LIMIT: Final = 16
 """Gateways that an OPEN may still have before it."""
+LINKS_LIMIT: Final = 16
+"""Links that a PONG may tell of."""
 
 _U32: Final = range(1 << 32)
 _U63: Final = range(1 << 63)
+_PPM: Final = range(1_000_001)
 _ERRNO: Final = range(1, 4096)  # up to MAX_ERRNO in include/linux/err.h
 
 
@@ -234,7 +237,16 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
-class _Echo:
+class Ping:
+    """Is somebody there, and how far away?
+
+    Attributes:
+        number: tells an answer from another one's.
+        sent_us: microseconds on the sender's own monotonic clock; nobody else reads anything from it.
+    """
+
+    TYPE: ClassVar = FrameType.PING
+
     number: int
     sent_us: int
 
@@ -243,43 +255,65 @@ class _Echo:
         return {"n": self.number, "t": self.sent_us}
 
     @classmethod
-    def _of(cls, values: BodyValues) -> Self:
-        values.allow("n", "t")
+    def read(cls, body: bytes) -> Self:
+        """Read a body."""
+        values = BodyValues(cls.TYPE, body).allow("n", "t")
         return cls(values.integer("n", _U32), values.integer("t", _U63))
 
 
-class Ping(_Echo):
-    """Is somebody there, and how far away?
+class Link(NamedTuple):
+    """What a gateway knows of the link to one of its own peers.
 
     Attributes:
-        number: tells an answer from another one's.
-        sent_us: microseconds on the sender's own monotonic clock; nobody else reads anything from it.
+        gateway: that peer.
+        is_up: it answers, or is not known not to.
+        rtt_us: smoothed round-trip time; 0 while unknown.
+        loss_ppm: lost probes, parts in a million.
     """
 
-    __slots__ = ()
-    TYPE: ClassVar = FrameType.PING
-
-    @classmethod
-    def read(cls, body: bytes) -> Self:
-        """Read a body."""
-        return cls._of(BodyValues(cls.TYPE, body))
+    gateway: Name
+    is_up: bool
+    rtt_us: int
+    loss_ppm: int
 
 
-class Pong(_Echo):
-    """The answer to a Ping, with its two numbers."""
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a Ping, with its two numbers.
 
-    __slots__ = ()
+    Attributes:
+        links: of the gateway that answers, at most LINKS_LIMIT, so that others can choose among paths that cross it.
+    """
+
     TYPE: ClassVar = FrameType.PONG
 
+    number: int
+    sent_us: int
+    links: tuple[Link, ...] = ()
+
     @classmethod
-    def to(cls, ping: Ping) -> Self:
+    def to(cls, ping: Ping, links: tuple[Link, ...] = ()) -> Self:
         """Answer `ping`."""
-        return cls(ping.number, ping.sent_us)
+        return cls(ping.number, ping.sent_us, links[:LINKS_LIMIT])
+
+    def content(self) -> dict[str, object]:
+        """Give the map that goes over the wire."""
+        return {"n": self.number, "t": self.sent_us, "l": [list(link) for link in self.links]}
 
     @classmethod
     def read(cls, body: bytes) -> Self:
         """Read a body."""
-        return cls._of(BodyValues(cls.TYPE, body))
+        values = BodyValues(cls.TYPE, body).allow("n", "t", "l")
+        links = tuple(_link(values, row) for row in values.rows("l", LINKS_LIMIT, len(Link._fields)))
+        return cls(values.integer("n", _U32), values.integer("t", _U63), links)
+
+
+def _link(values: BodyValues, row: list[Any]) -> Link:
+    name, is_up, rtt_us, loss_ppm = row
+    numbers_fit = type(rtt_us) is int and rtt_us in _U32 and type(loss_ppm) is int and loss_ppm in _PPM
+    if not isinstance(is_up, bool) or not numbers_fit:
+        raise values.wrong("a link to be a name, true or false, microseconds, parts in a million", row)
+    return Link(values.named("l", name), is_up, rtt_us, loss_ppm)
 
 
 def encode(body: Body, *, session: int = 0) -> bytes:

@@ -68,7 +68,7 @@ _RULES: Final = {
         _Rule(FrameType.FIN, 0, 0),
         _Rule(FrameType.RESET, 1, 16),
         _Rule(FrameType.PING, 1, 32),
-        _Rule(FrameType.PONG, 1, 32),
+        _Rule(FrameType.PONG, 1, 2048),
         _Rule(FrameType.GOAWAY, 0, 0),
         _Rule(FrameType.PAD, 1, DATA_LIMIT),
     )

@@ -8,9 +8,10 @@ leg may be used again. Who keeps a leg between sessions is its keeper.
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pools.frame_bodies import Body, Open, Opened, Ping, Pong, Refused, Reset, decode, encode
+from pools.frame_bodies import Body, Link, Open, Opened, Ping, Pong, Refused, Reset, decode, encode
 from pools.frames import Frame, FrameReader, FrameType, Payload, Role
 from pools.leg_state import LegState, State
 from pools.message_rules import LegCard
@@ -54,10 +55,23 @@ class PoolLeg(Stream):
         mid_frame: a payload is half written: nothing else may be written until the rest of it is.
         card: what is known of it wherever it goes; None at the acceptor, whose legs stay in their process.
         keeper: who has it between sessions; None while nobody does.
+        links: gives what a PING is answered with, see `pools.frame_bodies.Pong`.
         retransmits: segments sent again up to the end of its last session, for whoever counts those of the next.
     """
 
-    __slots__ = ("_address", "card", "keeper", "mid_frame", "owed", "peer", "reader", "rest", "retransmits", "state")
+    __slots__ = (
+        "_address",
+        "card",
+        "keeper",
+        "links",
+        "mid_frame",
+        "owed",
+        "peer",
+        "reader",
+        "rest",
+        "retransmits",
+        "state",
+    )
 
     def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
         super().__init__(readiness, sock, fd)
@@ -70,6 +84,7 @@ class PoolLeg(Stream):
         self.card: LegCard | None = None
         self.keeper: LegKeeper | None = None
         self.retransmits = 0
+        self.links: Callable[[], tuple[Link, ...]] = tuple
         self._address: SocketAddress | None = None
 
     def __repr__(self) -> str:
@@ -356,7 +371,7 @@ class PoolLeg(Stream):
         self.state.received(frame.type, frame.session)
         body = decode(frame)
         if isinstance(body, Ping):
-            self.say(Pong.to(body))
+            self.say(Pong.to(body, self.links()))
         return body
 
 

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pools.frame_bodies import (
+    LINKS_LIMIT,
     VERSION,
     Body,
     Hello,
+    Link,
     Open,
     Opened,
     Ping,
@@ -32,6 +34,7 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 addresses = st.ip_addresses().map(str).filter(lambda host: "%" not in host)
 hosts = addresses | st.sampled_from(["orders.example", "x" * 63 + ".example.", "a_b"])
 errnos, u32 = st.integers(1, 4095), st.integers(0, (1 << 32) - 1)
+links = st.builds(Link, names, st.booleans(), u32, st.integers(0, 1_000_000))
 bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Hello, names, st.sampled_from(Role), st.binary(min_size=32, max_size=32)),
     st.builds(Proof, st.binary(min_size=8, max_size=8), st.binary(min_size=32, max_size=32)),
@@ -46,10 +49,12 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Refused, names, errnos, u32, st.sampled_from(Where)),
     st.builds(Reset, errnos),
     st.builds(Ping, u32, st.integers(0, (1 << 63) - 1)),
-    st.builds(Pong, u32, st.integers(0, (1 << 63) - 1)),
+    st.builds(Pong, u32, st.integers(0, (1 << 63) - 1), st.lists(links, max_size=LINKS_LIMIT).map(tuple)),
 )
 OPEN = {"d": ["orders.example", 443], "v": ["pune"], "c": ["192.0.2.1", 50_000], "t": bytes(16)}
 HELLO = {"v": VERSION, "g": "oregon", "r": "opener", "n": bytes(32)}
+PONG = {"n": 0, "t": 0, "l": []}
+LINK = ["pune", True, 1500, 0]
 REFUSED = {"g": "pune", "e": 111, "u": 5, "w": "connect"}
 
 
@@ -69,6 +74,8 @@ def test_the_longest_bodies_fit() -> None:
     name, host = "x" * 64, ".".join(["x" * 63] * 3 + ["x" * 61]) + "."
     far = Endpoint("1111:" * 7 + "1111", 65_535)
     assert encode(Open(Endpoint(host, 65_535), (name,) * 16, far, bytes(16)), session=1)
+    link = Link(name, True, (1 << 32) - 1, 1_000_000)
+    assert encode(Pong((1 << 32) - 1, (1 << 63) - 1, (link,) * LINKS_LIMIT))
     assert encode(Refused(name, 4095, (1 << 32) - 1, Where.RESOLVE), session=1)
 
 
@@ -78,7 +85,9 @@ def test_types_without_a_body_say_nothing_more() -> None:
 
 
 def test_an_answer_to_a_ping_carries_its_numbers() -> None:
-    assert Pong.to(Ping(3, 44)) == Pong(3, 44)
+    link = Link("pune", True, 1500, 0)
+    assert Pong.to(Ping(3, 44), (link,)) == Pong(3, 44, (link,))
+    assert Pong.to(Ping(3, 44), (link,) * 20).links == (link,) * LINKS_LIMIT
 
 
 def test_a_zone_stays_where_its_interface_is() -> None:
@@ -129,7 +138,14 @@ def test_another_version_is_named_whatever_else_it_says() -> None:
         (FrameType.REFUSED, REFUSED | {"u": 1 << 32}, "u to be from 0 to 4294967295"),
         (FrameType.REFUSED, REFUSED | {"w": "here"}, "w to be one of path"),
         (FrameType.RESET, {"e": 4096}, "e to be from 1 to 4095; found 4096"),
-        (FrameType.PONG, {"n": 0, "t": -1}, "t to be from 0"),
+        (FrameType.PONG, PONG | {"t": -1}, "t to be from 0"),
+        (FrameType.PONG, PONG | {"l": None}, "l to be a list of at most 16 lists"),
+        (FrameType.PONG, PONG | {"l": [LINK] * 17}, "l to be a list of at most 16 lists"),
+        (FrameType.PONG, PONG | {"l": [LINK[:3]]}, "l to be lists of 4 values"),
+        (FrameType.PONG, PONG | {"l": [["a b", *LINK[1:]]]}, "l to name a gateway"),
+        (FrameType.PONG, PONG | {"l": [["b", 1, 0, 0]]}, "a link to be a name, true or false"),
+        (FrameType.PONG, PONG | {"l": [["b", True, -1, 0]]}, "a link to be a name, true or false"),
+        (FrameType.PONG, PONG | {"l": [["b", True, 0, 1_000_001]]}, "a link to be a name, true or false"),
     ],
 )
 def test_a_broken_rule_is_named_with_what_was_found(kind: FrameType, content: Any, rule: str) -> None:
