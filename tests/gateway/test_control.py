@@ -15,7 +15,7 @@ Start = Callable[..., Any]
 
 def connect(gateway: Any) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(20)
+    connection.settimeout(30)
     connection.connect(str(gateway.runtime_dir / "control.sock"))
     return connection
 
@@ -72,7 +72,7 @@ def test_silent_operators_are_bounded_and_dropped_in_time(start: Start) -> None:
     gateway = start().wait_ready()
     silent = [connect(gateway) for _ in range(CONNECTIONS_LIMIT)]
     with pytest.raises(NoAnswer):
-        ask(gateway.runtime_dir, {"request": "ping"})
+        ask(gateway.runtime_dir, {"request": "ping"}, limit_s=0.2)  # long before the silent ones are dropped
     for connection in silent:
         assert connection.recv(10) == b""  # the deadline
         connection.close()
@@ -95,7 +95,7 @@ def test_worker_writes_its_sessions_to_the_operator_itself(start: Start) -> None
 
 
 def test_hung_worker_costs_only_its_own_rows(start: Start) -> None:
-    gateway = start().wait_ready()
+    gateway = start(heartbeat_s=600.0).wait_ready()  # or a successor would answer
     gateway.hang()
     with pytest.raises(NoAnswer, match="no answer within"):
         list(control_client.sessions(gateway.runtime_dir, 0, limit_s=0.2))
@@ -108,6 +108,6 @@ def test_stop_gives_a_descriptor_that_tells_the_end(start: Start) -> None:
     assert ending.pid == gateway.process.pid
     assert (ending.drain_s, ending.limit_s > ending.drain_s) == (30.0, True)
     gateway.wait_for(rf"told to drain by pid {os.getpid()} of user {os.getuid()}\n")
-    assert control_client.wait_for_end(ending.pidfd, 20)
+    assert control_client.wait_for_end(ending.pidfd, 30)
     assert gateway.end() == 0
     os.close(ending.pidfd)

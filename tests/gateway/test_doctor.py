@@ -15,6 +15,7 @@ from gateway.settings import GatewaySettings
 from pools.net.endpoint import Endpoint
 from pools.net.trials import TrialError
 from pools.peer import Peer
+from tests.bench.processes import free_ports
 
 NOBODY = frozenset[int]()
 
@@ -24,8 +25,7 @@ def refused() -> None:
 
 
 def test_an_address_that_is_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    (port,) = free_ports(1)
     assert address("orders", Endpoint("127.0.0.1", port), dual_stack=False, ours=NOBODY).level is Level.OK
 
 

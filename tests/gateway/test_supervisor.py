@@ -21,7 +21,7 @@ def wait_dead(pid: int) -> None:
         return
     waiting = select.poll()
     waiting.register(pidfd, select.POLLIN)
-    assert waiting.poll(20_000)
+    assert waiting.poll(30_000)
     os.close(pidfd)
 
 
@@ -66,17 +66,17 @@ def test_back_off_doubles_while_a_worker_keeps_dying(start: Start) -> None:
 
 
 def test_hung_worker_shows_where_and_is_replaced(start: Start) -> None:
-    gateway = start(heartbeat_s=1.0).wait_ready()
+    gateway = start(heartbeat_s=2.0).wait_ready()
     _, pid = gateway.who()
     gateway.hang()
-    gateway.wait_for(rf"worker 0, pid {pid}, hangs: no heartbeat for 1\.\d s")
+    gateway.wait_for(rf"worker 0, pid {pid}, hangs: no heartbeat for \d+\.\d s")
     gateway.wait_for(r"Fatal Python error: Aborted[\s\S]*in hang\n")
     gateway.wait_for(r"ended by SIGABRT")
     assert gateway.who()[1] != pid
 
 
 def test_stopped_worker_which_cannot_act_on_abort_is_killed(start: Start) -> None:
-    gateway = start(heartbeat_s=1.0).wait_ready()
+    gateway = start(heartbeat_s=2.0).wait_ready()
     _, pid = gateway.who()
     os.kill(pid, signal.SIGSTOP)
     gateway.wait_for(rf"pid {pid}, hangs")
