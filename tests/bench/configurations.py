@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from gateway import overlay_key
 from tests.bench.processes import free_ports
 
 GATEWAY = [sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())"]
 """The command `gateway`, as the installed script, but of this tree."""
+
+_READY: Final = " ready: "
 
 
 class RelayName(StrEnum):
@@ -85,16 +88,24 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How one relay is started: its words, the ports it listens on then, and the plan it was made from."""
+    """How one relay is started.
+
+    Attributes:
+        ports: what it listens on then.
+        plan: what it was made from.
+        says: what it writes once it relays; empty where listening means so much.
+    """
 
     words: list[str]
     ports: list[int]
     plan: Plan
+    says: str = ""
 
 
 def alone(name: RelayName, plan: Plan) -> Command:
     """Configure one relay."""
-    return Command(_WORDS[name](plan), [plan.doors.http_port, plan.doors.bulk_port], plan)
+    says = _READY if name is RelayName.MIDMILE else ""
+    return Command(_WORDS[name](plan), [plan.doors.http_port, plan.doors.bulk_port], plan, says)
 
 
 def chain(name: RelayName, plan: Plan, *, middle: Doors) -> tuple[Command, Command]:
@@ -164,11 +175,12 @@ def _midmile_chain(far: Plan, near: Plan) -> tuple[Command, Command]:
     peer = f'[[peer]]\nname = "far"\naddress = "{far.doors.http}"\n{pool}'
     listeners = _listeners(near.doors, far.to, keys='via = ["far"]\n')
     return (
-        Command(_gateway(far, incoming, name="far"), [far.doors.http_port], far),
+        Command(_gateway(far, incoming, name="far"), [far.doors.http_port], far, _READY),
         Command(
             _gateway(near, f"{listeners}{overlay}\n{peer}", name="near"),
             [near.doors.http_port, near.doors.bulk_port],
             near,
+            _READY,
         ),
     )
 

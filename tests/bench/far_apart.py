@@ -20,7 +20,7 @@ from tests.bench.processes import BenchError, Tree
 from tests.bench.relays import Relay, started
 
 RTT_MS: Final = 200
-_LATE: Final = 0.05
+_LATE: Final = 0.1
 _SYSCTLS: Final = {"ipv4.tcp_slow_start_after_idle": "0"}  # as docs/operating.md advises for legs that are kept
 
 

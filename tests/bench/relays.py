@@ -10,7 +10,7 @@ import psutil
 from tests.bench import configurations
 from tests.bench.configurations import Command, Doors, Plan, RelayName
 from tests.bench.machine import Cores
-from tests.bench.processes import Tree, running, wait_listening
+from tests.bench.processes import Tree, running, wait_for, wait_listening
 from tests.bench.session import open_session
 
 _WARM_SESSIONS: Final = 200
@@ -82,8 +82,9 @@ def _warm(name: RelayName, plan: Plan, cores: Cores, commands: Sequence[Command]
 
 @contextmanager
 def started(command: Command, *, core: int) -> Iterator[psutil.Process]:
-    """Run one relay, listening, for as long as the block lasts."""
+    """Run one relay, ready, for as long as the block lasts."""
     log = command.plan.directory / "output.log"
     with running(command.words, core=core, log=log) as process:
         wait_listening(process, command.ports, log)
+        wait_for(process, lambda: command.says in log.read_text(errors="replace"), expected="says it is ready", log=log)
         yield psutil.Process(process.pid)
