@@ -142,13 +142,20 @@ class Depot(Generic[Leg]):
         low_tide, self._low_tide = self._low_tide, len(self._rounds)
         return min(low_tide, len(self._rounds))
 
-    def adapt(self, interval_s: float) -> bool:
-        """End one interval of `interval_s` seconds; double the magazines if exchanges were too many. Tell if so.
+    def adapt(self, interval_s: float, *, misses: int = 0) -> bool:
+        """End one interval of `interval_s` seconds; double the magazines if they are too small. Tell if so.
 
         The paper counts failed attempts at the depot's lock. A broker with one thread has none to contend for: what
-        costs is the exchange, so exchanges are counted. As in the paper, the size never falls.
+        costs is the exchange, so exchanges are counted; and what a worker does not wait for is a miss, which costs far
+        more. One while legs lie here would have been a hit with larger magazines. As in the paper, the size never
+        falls.
+
+        Args:
+            misses: takes in this interval that found no leg at their worker.
         """
-        is_contended = self._exchanges > CONTENDED_PER_S * interval_s and self.size < self.largest
+        is_missed = misses > 0 and len(self._rounds) > self.size
+        is_contended = is_missed or self._exchanges > CONTENDED_PER_S * interval_s
+        is_contended = is_contended and self.size < self.largest
         self._exchanges = 0
         if is_contended:
             self.size = min(2 * self.size, self.largest)

@@ -52,6 +52,7 @@ class PeerPool(Generic[Leg]):
         self.back_off = BackOff()
         self._card_of = card_of
         self._reports: dict[int, Stats] = {}
+        self._misses = 0
         self._is_up = True
         self._tide_s: float | None = None
 
@@ -96,12 +97,21 @@ class PeerPool(Generic[Leg]):
 
     def reported(self, slot: int, stats: Stats) -> None:
         """Take in a worker's numbers, instead of its last."""
+        before = self._reports.get(slot)
+        if before is not None:  # what was missed before this broker's time says nothing of its magazines
+            self._misses += max(0, stats.misses - before.misses)
         self._reports[slot] = stats
 
-    def worker_died(self, slot: int) -> int:
-        """Forget a worker whose channel has ended; tell how many legs went with it."""
+    def worker_died(self, slot: int, unsent: Sequence[Leg] = ()) -> int:
+        """Forget a worker whose channel has ended; tell how many legs went with it.
+
+        Args:
+            unsent: legs that were dealt to it and never sent. They stay here, to be dealt out at the next turn.
+        """
         self._reports.pop(slot, None)
         self.depot.withdraw(slot)
+        self.ledger.move(self._ids(unsent), slot, DEPOT)
+        self.depot.restock(unsent)
         return self.ledger.strike_all(slot)
 
     # The broker's own dials.
@@ -124,7 +134,8 @@ class PeerPool(Generic[Leg]):
     def end_interval(self, interval_s: float) -> bool:
         """End an interval of demand; tell whether magazines have grown, which workers must hear."""
         self.demand = self.demand.after(sum(stats.lent_peak for stats in self._reports.values()))
-        return self.depot.adapt(interval_s)
+        misses, self._misses = self._misses, 0
+        return self.depot.adapt(interval_s, misses=misses)
 
     def turn(self, *, now_s: float, rtt_s: float, is_up: bool, dead: frozenset[int] = frozenset()) -> Orders[Leg]:
         """Do what is due; call it a few times a second, and whenever a dial ends.

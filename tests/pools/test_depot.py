@@ -111,6 +111,13 @@ def test_a_rate_at_the_threshold_is_no_contention_and_each_interval_counts_anew(
     assert not legs.adapt(1.0)
 
 
+@pytest.mark.parametrize(("misses", "lying_here", "grows"), [(1, 5, True), (1, 4, False), (1, 0, False), (0, 5, False)])
+def test_a_miss_while_more_than_a_magazine_lies_here_doubles_them(misses: int, lying_here: int, grows: bool) -> None:
+    legs = depot(*range(lying_here), size=4, largest=16)
+    assert legs.adapt(1.0, misses=misses) is grows
+    assert legs.size == (8 if grows else 4)
+
+
 @pytest.mark.parametrize(("size", "largest"), [(0, 4), (5, 4)])
 def test_a_size_beyond_the_largest_is_refused(size: int, largest: int) -> None:
     with pytest.raises(ValueError, match=f"from 1 to its largest, {largest}; found {size}"):
