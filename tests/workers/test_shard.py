@@ -110,8 +110,8 @@ def chi_square(found: Iterable[int], slots: int) -> float:
 @pytest.mark.parametrize(("source", "destination"), [("192.0.2.7", "198.51.100.1"), ("2001:db8::7", "2001:db8::1")])
 def test_even_ports_of_one_client_spread_evenly(seed: int, slots: int, source: str, destination: str) -> None:
     shard = ShardHash(seed, slots)
-    to = Endpoint(destination, 443)
-    found = [shard.slot_of(Endpoint(source, port), to) for port in EVEN_PORTS]
+    ends = [ipaddress.ip_address(host).packed for host in (source, destination)]
+    found = [shard.slot(*ends, source_port=port, destination_port=443) for port in EVEN_PORTS]
     assert chi_square(found, slots) < CHI_SQUARE_LIMIT[slots - 1]
 
 

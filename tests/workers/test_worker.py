@@ -10,6 +10,7 @@ from pools.net.clock import monotonic_ns
 from pools.net.orders import Order, Report
 from pools.net.scoreboard import Cell, ChildState, ListenCell
 from tests.workers.forked_worker import (
+    LIMIT_S,
     ForkedWorker,
     Origin,
     forked_worker,
@@ -110,7 +111,7 @@ def test_an_operator_gets_the_live_sessions(tmp_path: Path) -> None:
         client, accepted = begin(worker, origin)
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            ours.settimeout(10)
+            ours.settimeout(LIMIT_S)
             worker.order(Order.SESSIONS, descriptors=(theirs.fileno(),))
             theirs.close()
             frames = list(FrameReader().feed(read_all(ours)[0]))
@@ -150,7 +151,7 @@ def test_it_does_not_stay_for_ever(tmp_path: Path, order: Order, limit_s: float)
         client = reset_a_session_behind_a_slow_client(worker, origin)
         assert worker.logged()["end"] == "SD"
         worker.order(order, limit_s=limit_s)
-        assert worker.ends_within(2.0)
+        assert worker.ends_within(LIMIT_S)
         assert read_all(client)[1] == "reset"
 
 
@@ -163,7 +164,7 @@ def test_many_sessions_leave_no_descriptor(tmp_path: Path) -> None:
             finish(*begin(worker, origin))
         worker.wait_for_row(Cell.SESSIONS_TOTAL, 51)
         worker.wait_for_row(Cell.SESSIONS, 0)
-        assert len(os.listdir(f"/proc/{worker.pid}/fd")) == before
+        assert len(os.listdir(f"/proc/{worker.pid}/fd")) <= before
 
 
 @pytest.mark.parametrize(

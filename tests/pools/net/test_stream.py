@@ -146,6 +146,7 @@ def test_end_output_on_a_leg_that_was_reset_is_a_failure() -> None:
     with Floor() as floor:
         stream, theirs = floor.leg()
         reset(theirs)
+        turn_until(lambda: stream.unsure)
         with pytest.raises(StreamFailed) as caught:
             stream.end_output()
         assert caught.value.errno == errno.ECONNRESET  # the reason, not ENOTCONN

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pools.net.clock import monotonic_s
 from pools.net.tcp_info import TcpInfo, rtt_and_retransmits, tcp_info
 
 # Offset and struct letter of each field, as linux/tcp.h lays them out.
@@ -69,7 +70,9 @@ def test_unread_data_fills_the_advertised_window(pair: tuple[socket.socket, sock
     with pytest.raises(BlockingIOError):
         while True:
             dialled.send(bytes(1 << 16))
-    assert tcp_info(dialled).bytes_acked > before // 2
+    deadline_s = monotonic_s() + 30
+    while tcp_info(dialled).bytes_acked <= before // 2:  # the kernel may deliver a moment later, on a busy machine
+        assert monotonic_s() < deadline_s
 
 
 def test_the_fast_path_agrees_with_the_whole(pair: tuple[socket.socket, socket.socket]) -> None:
