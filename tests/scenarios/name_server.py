@@ -16,7 +16,7 @@ class NameServer:
 
     Attributes:
         addresses: name → IPv4 address; a name that is not there does not exist.
-        silent: names about which nothing is said.
+        silent: names about which nothing is said, until `speak`.
         asked: how many questions came.
     """
 
@@ -24,8 +24,13 @@ class NameServer:
         self.addresses: dict[str, str] = {}
         self.silent: set[str] = set()
         self.asked = 0
+        self._withheld: list[tuple[bytes, tuple[str, int]]] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 53))
+        try:
+            self._socket.bind((address, 53))
+        except BaseException:
+            self._socket.close()
+            raise
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Self:
@@ -40,15 +45,26 @@ class NameServer:
         self._thread.join()
         self._socket.close()
 
+    def speak(self) -> None:
+        """Keep silent no longer, and answer what was asked meanwhile."""
+        self.silent.clear()
+        for packet, client in self._withheld:
+            self._answer(packet, client)
+
     def _serve(self) -> None:
         while query := self._socket.recvfrom(512):
             packet, client = query
             if not packet:
                 return
             self.asked += 1
-            name, end = _name_in(packet)
-            if name not in self.silent:
-                self._socket.sendto(self._reply(packet, name, end), client)
+            self._answer(packet, client)
+
+    def _answer(self, packet: bytes, client: tuple[str, int]) -> None:
+        name, end = _name_in(packet)
+        if name in self.silent:
+            self._withheld.append((packet, client))
+        else:
+            self._socket.sendto(self._reply(packet, name, end), client)
 
     def _reply(self, packet: bytes, name: str, end: int) -> bytes:
         (kind,) = struct.unpack_from("!H", packet, end)

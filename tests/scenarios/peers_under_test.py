@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Self
 from zlib import crc32
 
-PATIENCE_S = 10.0
+from tests.floor import silent_address
+
+PATIENCE_S = 30.0
 CHUNK_BYTES = 1 << 18
 LOOPBACK = "127.0.0.1"
 _RESET = struct.pack("ii", 1, 0)
@@ -214,27 +216,9 @@ def refusing() -> Iterator[int]:
 
 @contextmanager
 def black_hole() -> Iterator[int]:
-    """Give a port that never answers: its accept queue is full, so the kernel drops every SYN (tcp(7))."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        listener.listen(0)
-        callers = list(_until_one_hangs(listener.getsockname()))
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            for caller in callers:
-                caller.close()
-
-
-def _until_one_hangs(address: tuple[str, int]) -> Iterator[socket.socket]:
-    while True:
-        caller = socket.socket()
-        caller.setblocking(False)
-        with suppress(BlockingIOError):
-            caller.connect(address)
-        yield caller
-        if not select.select([], [caller], [], 0.2)[1]:
-            return
+    """Give a port that never answers."""
+    with silent_address() as (_, port):
+        yield port
 
 
 def anonymous_bytes(pid: int) -> int:

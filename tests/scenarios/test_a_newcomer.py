@@ -15,12 +15,15 @@ from tests.scenarios.conftest import StartGateway
 from tests.scenarios.harness.configuration import at, forward, proxy
 from tests.scenarios.harness.gateways import Gateway, command
 from tests.scenarios.harness.origins import hello
-from tests.scenarios.harness.programs import require, run
+from tests.scenarios.harness.programs import LIMIT_S, require, run
 
 OK, UNWELL, USAGE, CANNOT_START, CONFIGURATION = range(5)
 DEFAULT_PORTS = (1080, 9900)
 
 StartWith = Callable[..., Gateway]
+
+# What takes the default ports, or says whether they are free, runs in one process, one after the other.
+default_ports = pytest.mark.xdist_group("default ports")
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def press_ctrl_c(gateway: Gateway) -> None:
 def refuses(port: int) -> bool:
     """Tell whether nobody listens on a port of 127.0.0.1."""
     try:
-        socket.create_connection(("127.0.0.1", port)).close()
+        socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
     except ConnectionRefusedError:
         return True
     except ConnectionResetError:  # its queue went as we came
@@ -60,6 +63,7 @@ def skip_unless_free(*ports: int) -> None:
             pytest.skip(f"needs port {port} of 127.0.0.1, which the embedded default takes: {error.strerror}")
 
 
+@default_ports
 def test_the_embedded_default_serves_curl_and_ends_on_ctrl_c(start_with: StartWith, tmp_path: Path) -> None:
     require("curl")
     skip_unless_free(*DEFAULT_PORTS)
@@ -76,8 +80,8 @@ def test_the_embedded_default_serves_curl_and_ends_on_ctrl_c(start_with: StartWi
 
 def test_ctrl_c_lets_a_session_end_first(start_gateway: StartGateway) -> None:
     with socket.create_server(("127.0.0.1", 0)) as origin:
-        gateway = start_gateway(forward(origin.getsockname()[1]), timeouts={"drain": 20})
-        client = socket.create_connection(("127.0.0.1", gateway.port("forward")))
+        gateway = start_gateway(forward(origin.getsockname()[1]), timeouts={"drain": 60})
+        client = socket.create_connection(("127.0.0.1", gateway.port("forward")), timeout=LIMIT_S)
         far, _ = origin.accept()
         origin.close()  # nobody else gets a session
         with client, far:
@@ -89,6 +93,7 @@ def test_ctrl_c_lets_a_session_end_first(start_gateway: StartGateway) -> None:
     assert "--" in {line["end"] for line in gateway.sessions_logged("forward")}
 
 
+@default_ports
 def test_a_one_line_port_forward(start_with: StartWith, tmp_path: Path) -> None:
     require("curl")
     skip_unless_free(DEFAULT_PORTS[1])
@@ -158,16 +163,17 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
 
 
 def test_commands_about_a_gateway_that_runs(start_gateway: StartGateway) -> None:
-    gateway = start_gateway(proxy())
-    with socket.create_connection(("127.0.0.1", gateway.port("proxy"))) as client:
-        gateway.wait_until(lambda: len(listed(gateway)) == 1, expected="the session is listed")
-        assert listed(gateway)[0]["client"] == at(client.getsockname()[1])
+    gateway = start_gateway(proxy(), timeouts={"handshake": 600})
+    with socket.create_connection(("127.0.0.1", gateway.port("proxy")), timeout=LIMIT_S) as client:
+        own = at(client.getsockname()[1])
+        gateway.wait_until(lambda: [row["client"] for row in listed(gateway)] == [own], expected="it is listed")
         assert f"127.0.0.1:{client.getsockname()[1]}" in gateway.command("sessions").stdout
-    status, health = gateway.command("status"), gateway.command("health")
-    assert (status.returncode, health.returncode, health.stdout) == (OK, OK, "well\n")
+    status = gateway.command("status")
+    assert status.returncode == OK
     for pid in gateway.worker_pids():
         assert str(pid) in status.stdout
-    assert json.loads(gateway.command("health", "--json").stdout) == {"ok": True, "level": "well", "reasons": []}
+    well = {"ok": True, "level": "well", "reasons": []}  # in the end: a loop may be late on a machine this busy
+    gateway.wait_until(lambda: json.loads(gateway.command("health", "--json").stdout) == well, expected="it is well")
     assert [worker["pid"] for worker in gateway.status()["workers"]] == gateway.worker_pids()
     stopped = []
     gateway.end(how=lambda: stopped.append(gateway.command("stop", "--json")))
@@ -189,6 +195,7 @@ def test_commands_about_a_gateway_that_does_not_run(tmp_path: Path, word: str, j
     assert "no gateway runs in" in done.stderr
 
 
+@default_ports
 def test_doctor_and_version(tmp_path: Path) -> None:
     told = command("doctor", "--json", "--runtime-dir", str(tmp_path / "run"))
     findings = json.loads(told.stdout)["findings"]

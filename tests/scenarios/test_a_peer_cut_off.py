@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,11 +62,20 @@ class World:
     near: Gateway
 
     def ask(self) -> str:
-        """Open a session at the near gateway and give what its destination says."""
+        """Open a session at the near gateway, give what its destination says, and end it."""
+        client, word = self.open()
+        client.close()
+        return word
+
+    def open(self) -> tuple[socket.socket, str]:
+        """Open a session at the near gateway; give it, and what its destination has said."""
         with entered(self.wan.namespace("near")):
             client = socket.create_connection(("127.0.0.1", PORT), timeout=LIMIT_S)
-        with client, client.makefile("rb") as answer:
-            return answer.read().decode()
+        try:
+            return client, client.recv(100).decode()
+        except OSError:
+            client.close()
+            raise
 
     def when(self, pattern: str) -> float:
         """Give the time of the first line in the near gateway's log that `pattern` is found in."""
@@ -109,9 +119,9 @@ def gateway(directory: Path, key_file: Path, *, tables: str) -> Iterator[Gateway
 
 @contextmanager
 def destination(name: str) -> Iterator[None]:
-    """Say `name` to everyone who connects, where this thread stands."""
-    with socket.create_server(("127.0.0.1", DESTINATION_PORT)) as server:
-        thread = threading.Thread(target=say, args=(server, name.encode()))
+    """Say `name` to everyone who connects, and leave with them, where this thread stands."""
+    with socket.create_server(("127.0.0.1", DESTINATION_PORT)) as server, ThreadPoolExecutor(20) as sessions:
+        thread = threading.Thread(target=take_in, args=(server, sessions, name.encode()))
         thread.start()
         try:
             yield
@@ -121,14 +131,19 @@ def destination(name: str) -> Iterator[None]:
             assert not thread.is_alive()
 
 
-def say(server: socket.socket, word: bytes) -> None:
+def take_in(server: socket.socket, sessions: ThreadPoolExecutor, word: bytes) -> None:
     while True:
         try:
             session, _ = server.accept()
         except OSError:
             return
-        with session:
-            session.sendall(word)
+        sessions.submit(say, session, word)
+
+
+def say(session: socket.socket, word: bytes) -> None:
+    with session, suppress(ConnectionResetError):
+        session.sendall(word)
+        session.recv(1)
 
 
 def test_sessions_take_the_first_way_while_it_is_there(world: World) -> None:
@@ -147,6 +162,14 @@ def test_a_session_that_comes_before_it_is_noticed_is_carried_over_the_next_way(
     assert world.ask() == "east"
     world.wan.cut("near", "east")
     assert world.ask() == "west"
+
+
+def test_a_session_on_a_way_cut_off_is_reset_and_does_not_hang(world: World) -> None:
+    client, word = world.open()
+    with client, pytest.raises(ConnectionResetError):
+        assert word == "east"
+        world.wan.cut("near", "east")
+        client.recv(1)
 
 
 def test_sessions_return_to_a_way_that_is_mended(world: World) -> None:

@@ -8,7 +8,7 @@ from tests.scenarios.harness.configuration import forward
 from tests.scenarios.harness.gateways import Gateway
 from tests.scenarios.peers_under_test import Destination, End, hear, hear_exactly, session
 
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 2.0
 
 
 def _serves(gateway: Gateway, destination: Destination) -> None:

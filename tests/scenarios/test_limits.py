@@ -22,8 +22,8 @@ from tests.scenarios.peers_under_test import (
     visit,
 )
 
-LIMIT_S = 1.0
-LATE_S = 1.0
+LIMIT_S = 1.5
+LATE_S = 30.0
 """How much later than its limit a session may end on a busy machine; early it may not end at all."""
 
 BURST = pattern(200_000)
@@ -43,7 +43,7 @@ def test_sessions_beyond_the_limit_wait_for_room(start_gateway: StartGateway) ->
         for client, far in zip(clients[8:], fars[8:], strict=True):
             far.sendall(b"served")
             assert hear_exactly(client, 6) == b"served"
-        assert gateway.metrics()["midmile_workers_paused"] == 0
+        gateway.wait_until(lambda: gateway.metrics()["midmile_workers_paused"] == 0, expected="all are accepted")
 
 
 def test_sessions_of_one_source_are_counted_over_all_workers(start_gateway: StartGateway) -> None:
@@ -55,7 +55,7 @@ def test_sessions_of_one_source_are_counted_over_all_workers(start_gateway: Star
         _admitted(gateway, destination, opened, "127.0.0.10")
         for end in held[0]:
             end.close()
-        gateway.lines(r" forward 127\.0\.0\.9:\d+ - ")
+        gateway.lines(r" forward 127\.0\.0\.9:\d+ - .* -- ")
         _admitted(gateway, destination, opened, "127.0.0.9")
         assert gateway.metrics()['midmile_sessions_failed_total{reason="source_limit"}'] == 10
 
@@ -70,10 +70,10 @@ def _admitted(
 def test_the_idle_limit_spares_who_moves_bytes_copied_or_spliced(start_gateway: StartGateway) -> None:
     with Destination() as destination, ExitStack() as opened:
         gateway = start_gateway(forward(destination.port), gateway={"workers": 1}, timeouts={"idle": LIMIT_S})
+        began_s = time.monotonic()
         silent, copying, splicing = (
             opened.enter_context(session(gateway.port("forward"), destination)) for _ in range(3)
         )
-        began_s = time.monotonic()
         while is_silent(silent[0], for_s=LIMIT_S / 8):
             _move(copying, b".")
             _move(splicing[::-1], BURST)
@@ -106,11 +106,11 @@ def test_a_destination_that_does_not_answer_costs_the_connect_limit_and_no_more(
         gateway = start_gateway(
             forward(port), proxy(), gateway={"workers": 1}, timeouts={"connect": LIMIT_S, "handshake": 60}
         )
+        began_s = time.monotonic()
         plain = opened.enter_context(connect(gateway.port("forward")))
         socks, http = (opened.enter_context(connect(gateway.port("proxy"))) for _ in range(2))
         socks.sendall(SOCKS_GREETING + _socks_request(port))
         http.sendall(f"CONNECT {LOOPBACK}:{port} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\n\r\n".encode())
-        began_s = time.monotonic()
         assert hear(plain) == Heard(b"", End.RESET)
         assert LIMIT_S * 0.9 <= time.monotonic() - began_s <= LIMIT_S + LATE_S
         assert hear(socks) == Heard(b"\x05\x00" + b"\x05\x06\x00\x01" + bytes(6), End.FIN)
@@ -140,16 +140,24 @@ def test_clients_that_drip_their_request_or_say_nothing_are_ended_at_the_handsha
         timeouts={"handshake": LIMIT_S},
     )
     with ExitStack() as opened:
-        dripping = {opened.enter_context(connect(gateway.port(name))): name for name in DRIPS}
-        silent = [opened.enter_context(connect(gateway.port(name))) for name in DRIPS]
         began_s = time.monotonic()
-        sent = 0
-        while is_silent(silent[0], for_s=LIMIT_S / 8):
-            for client, name in dripping.items():
-                client.sendall(DRIPS[name][sent : sent + 1])
+        silent = [opened.enter_context(connect(gateway.port(name))) for name in DRIPS]
+        dripping = {opened.enter_context(connect(gateway.port(name))): name for name in DRIPS}
+        sent, told = 0, set[socket.socket]()
+        while is_silent(silent[0], for_s=LIMIT_S / 16):
+            told |= {client for client, name in dripping.items() if not _drip(client, DRIPS[name][sent : sent + 1])}
             sent += 1
-        assert {repr(hear(client)) for client in (*dripping, *silent)} == {repr(Heard(b"", End.RESET))}
+        assert {repr(hear(client)) for client in {*silent, *dripping} - told} == {repr(Heard(b"", End.RESET))}
         assert LIMIT_S * 0.9 <= time.monotonic() - began_s <= LIMIT_S + LATE_S
     assert sent >= 3
     gateway.lines(r" cR ETIMEDOUT ", count=2 * len(DRIPS))
     assert gateway.metrics()['midmile_sessions_failed_total{reason="handshake_timeout"}'] == 2 * len(DRIPS)
+
+
+def _drip(client: socket.socket, byte: bytes) -> bool:
+    """Say one more byte; tell whether that could still be done, for a reset may have come since somebody looked."""
+    try:
+        client.sendall(byte)
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+    return True

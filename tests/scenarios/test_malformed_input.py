@@ -91,12 +91,14 @@ def test_malformed_openings(
         (worker,) = gateway.worker_pids()
         ports = {name: gateway.port(name) for name in (*_MODES, "proxied")}
         _throw([Attack("mixed", b"", Goodbye.FIN)], ports)
+        gateway.expect_rest()
         descriptors = psutil.Process(worker).num_fds()
         thrown = _throw_thousands(ports)
         record_property("inputs", thrown)
         assert thrown >= ENOUGH
         gateway.wait_until(lambda: gateway.metrics()["midmile_sessions_open"] == 0, expected="no session is left")
-        assert psutil.Process(worker).num_fds() == descriptors
+        gateway.expect_rest()
+        assert psutil.Process(worker).num_fds() <= descriptors
         assert gateway.worker_pids() == [worker]
         assert gateway.metrics()['midmile_sessions_failed_total{reason="internal_error"}'] == 0
 

@@ -29,7 +29,8 @@ from tests.scenarios.peers_under_test import (
     visit,
 )
 
-NAME_SERVER = "127.53.0.53"
+NAME_SERVER = f"127.53.{os.getpid() // 256 % 256}.{os.getpid() % 256}"  # of this process alone
+RESOLV_CONF = f"nameserver {NAME_SERVER}\noptions timeout:{{timeout_s}} attempts:1\n"
 FIRST, SECOND = "127.0.0.1", "127.0.0.8"
 ROUND_TRIPS = 50
 _CLONE_NEWNS = 0x20000  # <linux/sched.h>
@@ -40,7 +41,7 @@ T = TypeVar("T")
 def names(tmp_path: Path) -> Iterator[NameServer]:
     if os.geteuid() != 0:
         pytest.skip("needs root: a mount namespace, and port 53")
-    (tmp_path / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n")
+    (tmp_path / "resolv.conf").write_text(RESOLV_CONF.format(timeout_s=1))
     with NameServer(NAME_SERVER) as server:
         yield server
 
@@ -110,11 +111,10 @@ def test_a_slow_name_server_holds_up_nobody_else(
     start_gateway: StartGateway, names: NameServer, tmp_path: Path
 ) -> None:
     names.silent.add("slow.test")
+    (tmp_path / "resolv.conf").write_text(RESOLV_CONF.format(timeout_s=30))
     with Destination() as destination, ExitStack() as opened:
         gateway = _asking_it(
-            lambda: start_gateway(
-                forward(destination.port), proxy(), gateway={"workers": 1}, timeouts={"connect": 1.5}
-            ),
+            lambda: start_gateway(forward(destination.port), proxy(), gateway={"workers": 1}, timeouts={"connect": 60}),
             tmp_path,
         )
         waiting = [opened.enter_context(connect(gateway.port("proxy"))) for _ in range(4)]
@@ -127,6 +127,7 @@ def test_a_slow_name_server_holds_up_nobody_else(
                 client.sendall(b"quick")
                 assert hear_exactly(far, 5) == b"quick"
         assert all(is_silent(client, for_s=0) for client in waiting), "the name server has still said nothing"
+        names.speak()
         assert {hear(client).end for client in waiting} == {End.FIN}, "each gets the protocol's answer in the end"
 
 

@@ -12,6 +12,7 @@ from tests.scenarios.harness.gateways import Gateway, running_gateway
 from tests.scenarios.harness.origins import hello
 from tests.scenarios.harness.programs import require, run
 
+pytestmark = pytest.mark.xdist_group("proxies_for_curl")  # one gateway, one origin
 TUNNEL_FAILED, SOCKS_FAILED = 56, 97  # curl(1), exit codes
 
 
@@ -27,7 +28,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with a proxy of each kind, for the tests that leave it as it was."""
     listens = [proxy(mode, name=mode) for mode in ("mixed", "socks5", "connect")]
-    with running_gateway(tmp_path_factory.mktemp("proxies") / "gateway", *listens) as gateway:
+    directory = tmp_path_factory.mktemp("proxies") / "gateway"
+    with running_gateway(directory, *listens, timeouts={"connect": 60}) as gateway:
         yield gateway
 
 

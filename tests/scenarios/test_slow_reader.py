@@ -43,15 +43,16 @@ def test_slow_readers_cost_neither_memory_nor_the_time_of_others(
         _be_quick(port, destination)
         before = anonymous_bytes(worker)
         slow = [opened.enter_context(_slow_session(port, destination)) for _ in range(SLOW)]
-        sent = _send_until_nobody_can([far for _, far in slow])
-        record_property("bytes_on_their_way", max(sent))
+        sent = dict.fromkeys((far for _, far in slow), 0)
+        for _ in range(2):  # the second time is for what a busy machine had still to move the first time
+            _send_until_nobody_can(sent)
+            assert max(sent.values()) <= _bound_bytes()
+            assert anonymous_bytes(worker) - before < MEMORY_BYTES
+            _be_quick(port, destination)
+        record_property("bytes_on_their_way", max(sent.values()))
         record_property("memory_bytes", anonymous_bytes(worker) - before)
-        assert max(sent) <= _bound_bytes()
-        assert anonymous_bytes(worker) - before < MEMORY_BYTES
-        _be_quick(port, destination)
-        assert not _writable([far for _, far in slow], wait_s=0), "the slow ones have not moved meanwhile"
-        for (client, far), size in zip(slow, sent, strict=True):
-            _get_the_rest(client, far, size)
+        for client, far in slow:
+            _get_the_rest(client, far, sent[far])
         assert anonymous_bytes(worker) - before < MEMORY_BYTES
 
 
@@ -68,16 +69,14 @@ def _writable(fars: list[socket.socket], *, wait_s: float) -> list[socket.socket
     return select.select([], fars, [], wait_s)[1]
 
 
-def _send_until_nobody_can(fars: list[socket.socket]) -> list[int]:
-    """Give how much of CONTENT each could send before none could send more for a while."""
-    sent = dict.fromkeys(fars, 0)
-    for far in fars:
+def _send_until_nobody_can(sent: dict[socket.socket, int]) -> None:
+    """Let each send on in CONTENT, from where it was, until none could send more for a while."""
+    for far in sent:
         far.setblocking(False)
-    while ready := _writable(fars, wait_s=STILL_S):
+    while ready := _writable([*sent], wait_s=STILL_S):
         for far in ready:
             sent[far] += far.send(CONTENT[sent[far] : sent[far] + CHUNK_BYTES])
             assert sent[far] < len(CONTENT), "somebody must have stopped reading long before"
-    return list(sent.values())
 
 
 def _bound_bytes() -> int:

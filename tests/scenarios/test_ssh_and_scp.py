@@ -14,6 +14,7 @@ from tests.scenarios.harness.payloads import sha256, write
 from tests.scenarios.harness.programs import LIMIT_S, require, run
 from tests.scenarios.harness.servers import Sshd, sshd
 
+pytestmark = pytest.mark.xdist_group("ssh_and_scp")  # one sshd
 SIZE = 50 << 20
 
 
@@ -57,19 +58,26 @@ def test_scp_copies_there_and_back(start_gateway: StartGateway, server: Sshd, tm
 
 
 def test_keystrokes_are_answered_one_by_one(start_gateway: StartGateway, server: Sshd) -> None:
-    """A hundred round trips, each begun when the last has ended: 40 ms in each would show Nagle against delayed ACK."""
+    """A hundred round trips, each begun when the last has ended: Nagle against delayed ACK would cost each 40 ms.
+
+    A busy machine may cost some of them more than that, but not all.
+    """
     gateway = start_gateway(forward(server.port))
     argv = ["ssh", *server.options, "-p", str(gateway.port("forward")), f"{server.user}@127.0.0.1", "cat"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as session:
         exchange(session, b"first\n")
-        began_s = time.monotonic()
-        for number in range(100):
-            exchange(session, b"%d\n" % number)
-        took_s = time.monotonic() - began_s
+        took_s = [timed(session, b"%d\n" % number) for number in range(100)]
         assert session.stdin is not None
         session.stdin.close()
         assert session.wait(LIMIT_S) == 0
-    assert took_s < 2
+    assert sorted(took_s)[10] < 0.04
+
+
+def timed(session: subprocess.Popen[bytes], line: bytes) -> float:
+    """Give the seconds that an exchange took."""
+    began_s = time.monotonic()
+    exchange(session, line)
+    return time.monotonic() - began_s
 
 
 def exchange(session: subprocess.Popen[bytes], line: bytes) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from tests.bench.processes import free_ports
 
-Value = str | int | float | bool | list[str]
+Value = str | int | float | bool | list[str] | list[list[str]]
 Table = Mapping[str, Value]
 
 
@@ -26,7 +26,7 @@ def proxy(mode: str = "mixed", *, name: str = "proxy", host: str = "127.0.0.1", 
 
 
 def to_toml(listens: Iterable[Table], tables: Mapping[str, Table]) -> str:
-    """Write a configuration file. JSON's strings, numbers, booleans and lists of strings are TOML's, too."""
+    """Write a configuration file. JSON's strings, numbers, booleans and lists are TOML's, too."""
     heads = [("[[listen]]", listen) for listen in listens] + [(f"[{name}]", table) for name, table in tables.items()]
     return "\n".join(_section(head, table) for head, table in heads)
 

@@ -50,14 +50,20 @@ class Gateway:
         words: what follows `gateway start`.
         runtime_dir: the one that those words lead to.
         environment: variables on top of the tests' own.
+        under: a command that becomes the one that follows it, as prlimit(1) and taskset(1) do.
     """
 
     def __init__(
-        self, words: Sequence[str], runtime_dir: Path, *, environment: Mapping[str, str] | None = None
+        self,
+        words: Sequence[str],
+        runtime_dir: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> None:
         self.runtime_dir = runtime_dir
         self.process = subprocess.Popen(
-            [*COMMAND, "start", *words],
+            [*under, *COMMAND, "start", *words],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -70,13 +76,20 @@ class Gateway:
 
     @classmethod
     def configured(
-        cls, directory: Path, listens: Sequence[Table], tables: Mapping[str, Mapping[str, Any]]
+        cls,
+        directory: Path,
+        listens: Sequence[Table],
+        tables: Mapping[str, Mapping[str, Any]],
+        *,
+        environment: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> "Gateway":
         """Start one from a file with these listeners and tables: two workers, its admin page on a free port.
 
         Args:
             directory: its own; made here.
             tables: by name; what they say goes before what is said here.
+            environment, under: as for the class.
         """
         directory.mkdir()
         usual: dict[str, Table] = {
@@ -87,7 +100,7 @@ class Gateway:
         told = {name: {**usual.get(name, {}), **tables.get(name, {})} for name in [*usual, *tables]}
         file = directory / "gateway.toml"
         file.write_text(to_toml(listens, told))
-        return cls(["--config", str(file)], directory / "run")
+        return cls(["--config", str(file)], directory / "run", environment=environment, under=under)
 
     def wait_ready(self) -> "Gateway":
         """Return once it says that it is ready, and note what it holds then."""
@@ -189,10 +202,10 @@ class Gateway:
         assert "Traceback" not in self.log.text(), self.log.text()
 
     def abandon(self) -> None:
-        """End it by force if it still runs, for a test that has failed."""
+        """End it by force if it still runs, for a test that has failed, and close its log."""
         if self.is_running:
             end(self.process, signal.SIGKILL)
-            self.log.close(LIMIT_S)
+        self.log.close(LIMIT_S)
 
     @property
     def is_running(self) -> bool:
@@ -200,7 +213,11 @@ class Gateway:
         return self.process.poll() is None
 
     def _children(self) -> dict[str, int]:
-        return {child.name(): child.pid for child in psutil.Process(self.process.pid).children()}
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ends as we look
+                found[child.name()] = child.pid
+        return found
 
 
 @contextmanager

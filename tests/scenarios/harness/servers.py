@@ -122,23 +122,12 @@ def sshd(directory: Path) -> Iterator[Sshd]:
     options = ("BatchMode=yes", "StrictHostKeyChecking=no", f"UserKnownHostsFile={directory}/known", "LogLevel=ERROR")
     told = ("-F", "none", "-i", str(own_key), *(word for option in options for word in ("-o", option)))
     argv = [server, "-D", "-e", "-f", str(file)]
-    with _privilege_separation(), running(argv, directory / "sshd.log", terms=Terms(ports=[port])):
+    if os.geteuid() == 0:
+        _SSHD_PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)  # and it stays: others' sshd may be using it
+    with running(argv, directory / "sshd.log", terms=Terms(ports=[port])):
         yield Sshd(port, user, told)
 
 
 def _make_key(path: Path) -> Path:
     run([require("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(path)])
     return path
-
-
-@contextmanager
-def _privilege_separation() -> Iterator[None]:
-    """Make the directory that sshd's own service would make, and take it away again."""
-    missing = os.geteuid() == 0 and not _SSHD_PRIVILEGE_SEPARATION.exists()
-    if missing:
-        _SSHD_PRIVILEGE_SEPARATION.mkdir(mode=0o755)
-    try:
-        yield
-    finally:
-        if missing:
-            _SSHD_PRIVILEGE_SEPARATION.rmdir()
