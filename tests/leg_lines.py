@@ -21,7 +21,7 @@ ALPHABET: Final = bytes(range(251)) * 5000  # 251 is prime: a piece out of place
 SESSION: Final = 7  # of every leg that is a source
 ONWARD: Final = 9  # of every leg that is a sink
 FIN: Final = Frame(FrameType.FIN, SESSION).encode()
-PATIENCE_S: Final = 6 * LIMIT_S  # for many megabytes, on a machine that does other things too
+PATIENCE_S: Final = 2 * LIMIT_S  # for many megabytes, on a machine that does other things too
 
 
 class Owner:
@@ -128,6 +128,7 @@ class Framed:
         self._session = session
         self.sizes: list[int] = []
         self.said: list[Frame] = []
+        self.padding_bytes = 0
 
     def __len__(self) -> int:
         return len(self._payload)
@@ -147,7 +148,9 @@ class Framed:
     def feed(self, data: bytes) -> None:
         assert data, "expected a frame; found the end"
         for item in self._reader.feed(memoryview(data)):
-            if isinstance(item, Payload):
+            if isinstance(item, Payload) and item.header.type is FrameType.PAD:
+                self.padding_bytes += len(item.part)
+            elif isinstance(item, Payload):
                 assert (item.header.type, item.header.session) == (FrameType.DATA, self._session)
                 self.sizes += [item.header.length] * item.begins
                 self._payload += item.part
@@ -229,13 +232,13 @@ def carry(
 
     The end of `sent` is an end of stream where the source is no leg.
     """
-    left = memoryview(sent)
+    left, has_ended = memoryview(sent), isinstance(line.source, PoolLeg)
     with gevent.Timeout(PATIENCE_S):
         for write, read in zip(cycle(writes), cycle(reads), strict=False):
-            if left:
-                left = left[offer(line.far_source, left[:write]) :]
-                if not left and not isinstance(line.source, PoolLeg):
-                    line.far_source.shutdown(socket.SHUT_WR)
+            left = left[offer(line.far_source, left[:write]) :]
+            if not left and not has_ended:
+                line.far_source.shutdown(socket.SHUT_WR)
+                has_ended = True
             piece = take(line.far_sink, read) if read else None
             if piece is not None:
                 arrived.feed(piece)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from pools.frame_bodies import Ping, encode
 from pools.frames import HEADER_BYTES, Frame, FrameType, data_header
-from pools.leg_pumps import FramingPump, TransitPump, UnframingPump, pump_between
+from pools.leg_pumps import FramingPump, TransitPump, pump_between
 from pools.leg_state import State
 from pools.net.pump import Pump
+from pools.unframing_pump import UnframingPump
 from tests.far_end import plain
 from tests.floor import Floor, receive, send_all, settle
 from tests.leg_lines import (
