@@ -66,6 +66,10 @@ class Line:
         assert isinstance(self.pump, IntoLeg)
         return self.pump
 
+    @property
+    def kept(self) -> bytes | None:
+        return None if self.into.kept is None else bytes(self.into.kept)
+
     def close(self) -> None:
         turn_until(lambda: self.floor.at_work == 0)
         self.drop()
