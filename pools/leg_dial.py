@@ -17,7 +17,7 @@ from pools.leg import PoolLeg
 from pools.message_rules import LegCard
 from pools.net import dial, sockopts
 from pools.net.clock import monotonic_s
-from pools.net.errors import LegError, MidmileError, Phase, ProtocolError, Side
+from pools.net.errors import ConfigurationError, LegError, Phase, ProtocolError, Side
 from pools.net.readiness import Readiness
 from pools.net.resolver import Address, ResolveError, Resolver
 from pools.net.stream import StreamFailed
@@ -86,8 +86,9 @@ class LegDialler:
         for address in addresses[:-1]:
             try:
                 return self._attempt(peer, address)
-            except LegError:
-                continue
+            except LegError as error:
+                if not error.retryable:  # thrown in from outside: nobody wants the leg any more
+                    raise
         return self._attempt(peer, addresses[-1])
 
     def _attempt(self, peer: Peer, address: Address) -> PoolLeg:
@@ -99,9 +100,9 @@ class LegDialler:
             self._introduce(leg, peer)
         except BaseException as error:
             leg.close()
-            if isinstance(error, MidmileError):
+            if isinstance(error, StreamFailed | ProtocolError | ConfigurationError):  # not what was thrown in
                 number = error.errno if isinstance(error, StreamFailed) else errno.EKEYREJECTED
-                raise _failed(peer, Phase.CONNECT, number) from error
+                raise _failed(peer, Phase.CONNECT, number, step="handshake with ") from error
             raise
         return leg
 
@@ -125,5 +126,5 @@ def keep_alive(leg: PoolLeg) -> None:
     sockopts.user_timeout(leg.socket, _USER_TIMEOUT_S)
 
 
-def _failed(peer: Peer, phase: Phase, number: int) -> LegError:
-    return LegError(Side.OUTBOUND, phase, number, f"gateway {peer.name} at {peer.address}", retryable=True)
+def _failed(peer: Peer, phase: Phase, number: int, *, step: str = "") -> LegError:
+    return LegError(Side.OUTBOUND, phase, number, f"{step}gateway {peer.name} at {peer.address}", retryable=True)

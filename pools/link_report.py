@@ -1,0 +1,76 @@
+"""What the broker shows of one peer: its row of the link board, kept up from what it and the workers count."""
+
+from collections.abc import Iterable
+from statistics import median_low
+from typing import Any
+
+from pools.broker_messages import Stats
+from pools.leg import PoolLeg
+from pools.link_health import LinkHealth
+from pools.net.clock import monotonic_ns
+from pools.net.link_board import LinkCell, LinkRow
+from pools.net.tcp_info import tcp_info
+from pools.peer_pool import PeerPool
+
+_COUNTED = {"hits": LinkCell.HITS_TOTAL, "misses": LinkCell.MISSES_TOTAL, "unfit": LinkCell.UNFIT_TOTAL}
+
+
+class LinkReport:
+    """Writes one peer's row.
+
+    Args:
+        row: the peer's; totals go on from what an earlier broker left there.
+    """
+
+    def __init__(self, row: LinkRow) -> None:
+        self._row = row
+        self._heard: dict[int, Stats] = {}
+        self._was_filled = False
+
+    def worker_said(self, slot: int, stats: Stats) -> None:
+        """Add what a worker has counted since its last report on this channel; the first is where it counts from."""
+        before = self._heard.get(slot, stats)
+        self._heard[slot] = stats
+        for name, cell in _COUNTED.items():
+            self.add(cell, max(0, getattr(stats, name) - getattr(before, name)))
+
+    def worker_holds(self, slot: int, legs: int) -> None:
+        """Count legs that a worker dialled. What it names before its first report is from an earlier broker's time."""
+        if slot in self._heard:
+            self.add(LinkCell.DIALLED_TOTAL, legs)
+
+    def worker_left(self, slot: int) -> None:
+        """Forget a worker whose channel has ended."""
+        self._heard.pop(slot, None)
+
+    def add(self, cell: LinkCell, amount: int = 1) -> None:
+        """Add to a total."""
+        self._row.add(cell, amount)
+
+    def write(self, pool: PeerPool[Any], health: LinkHealth, *, is_crowded: bool) -> bool:
+        """Write what is, and tell whether idle legs have risen to pool_min just now."""
+        row = self._row
+        row[LinkCell.STATE] = health.state.number
+        if health.round_trip is not None:
+            row[LinkCell.RTT_US] = round(health.round_trip.smoothed_s * 1e6)
+            row[LinkCell.RTT_VARIATION_US] = round(health.round_trip.variation_s * 1e6)
+        row[LinkCell.LOSS_PPM] = round(health.loss * 1e6)
+        row[LinkCell.IDLE_DEPOT] = len(pool.depot)
+        row[LinkCell.IDLE_WORKERS] = pool.with_workers - pool.lent
+        row[LinkCell.LENT] = pool.lent
+        row[LinkCell.DIALLING] = pool.dialling + pool.worker_dialling
+        row[LinkCell.MAGAZINE_ROUNDS] = pool.depot.size
+        row[LinkCell.CROWDED] = int(is_crowded)
+        row[LinkCell.UPDATED_NS] = monotonic_ns()
+        return self._note_filled(len(pool.ledger) - pool.lent >= pool.limits.pool_min)
+
+    def write_window(self, legs: Iterable[PoolLeg]) -> None:
+        """Write the median congestion window of the depot's `legs`: a system call for each."""
+        windows = [tcp_info(leg.socket).snd_cwnd_segments for leg in legs]
+        self._row[LinkCell.WINDOW_SEGMENTS] = median_low(windows) if windows else 0
+
+    def _note_filled(self, is_filled: bool) -> bool:
+        has_risen = is_filled and not self._was_filled
+        self._was_filled = is_filled
+        self._row.add(LinkCell.FILLED_TOTAL, int(has_risen))
+        return has_risen

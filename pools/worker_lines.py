@@ -1,0 +1,116 @@
+"""The broker's lines to the workers: whose channel is whose, and what each has been told of the peers."""
+
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from pools import idle_leg
+from pools.broker_messages import FromBroker, FromWorker, PeerState, decode_from_worker
+from pools.channel import Channel
+from pools.leg import PoolLeg
+from pools.net.errors import Fault, MidmileError, ProtocolError
+from pools.net.readiness import Readiness
+
+_log = logging.getLogger(__name__)
+
+TELL_EVERY_S: Final = 1.0
+"""How often a worker hears of round-trip time and loss, which move all the time."""
+
+
+class Desk(Protocol):
+    """Who sees to one peer."""
+
+    def hear(self, slot: int, message: FromWorker, legs: Sequence[PoolLeg]) -> None:
+        """Do what a worker's message wants. Raises ProtocolError, with nothing changed, where it cannot be."""
+
+    def worker_left(self, slot: int, unsent: Sequence[PoolLeg]) -> None:
+        """Forget a worker whose channel has ended and the legs that it had; take back those that were never sent."""
+
+
+@dataclass(slots=True)
+class _Line:
+    channel: Channel[FromWorker]
+    told: dict[str, tuple[PeerState, float]] = field(default_factory=dict)  # by peer: what, and when
+
+
+class WorkerLines:
+    """All channels to workers. Owns them.
+
+    Attributes:
+        desks: who sees to which peer, to be filled in before the first worker joins.
+    """
+
+    def __init__(self, readiness: Readiness) -> None:
+        self.desks: Mapping[str, Desk] = {}
+        self._readiness = readiness
+        self._lines: dict[int, _Line] = {}
+        self._states: dict[str, PeerState] = {}
+
+    def __repr__(self) -> str:
+        return f"<WorkerLines {self._lines}>"
+
+    def join(self, slot: int, sock: socket.socket, *, now_s: float) -> None:
+        """Take a fresh channel, owned here from now on; the slot's earlier worker is gone, and is heard out."""
+        if slot in self._lines:
+            self._lines[slot].channel.read_out()
+        if slot in self._lines:
+            self._ended(slot, None, self._lines[slot].channel.close())
+        channel: Channel[FromWorker] = Channel(
+            sock,
+            readiness=self._readiness,
+            decode=decode_from_worker,
+            hear=partial(self._hear, slot),
+            end=partial(self._ended, slot),
+        )
+        self._lines[slot] = _Line(channel)
+        for state in self._states.values():
+            self._tell(self._lines[slot], state, now_s)
+
+    def send(self, slot: int, message: FromBroker, legs: Sequence[PoolLeg] = ()) -> None:
+        """Send a message, and legs that are the worker's from now on; those to a worker that has gone are closed."""
+        if slot in self._lines:
+            self._lines[slot].channel.say(message.encode(), legs)
+            return
+        for leg in legs:
+            idle_leg.retire(leg)
+
+    def announce(self, state: PeerState, *, now_s: float) -> None:
+        """Tell all workers of a peer: at once what they act on, now and then what only moves."""
+        self._states[state.peer] = state
+        for line in list(self._lines.values()):
+            self._tell(line, state, now_s)
+
+    def close(self) -> None:
+        """End all channels."""
+        while self._lines:
+            for leg in self._lines.popitem()[1].channel.close():
+                idle_leg.retire(leg)
+
+    def _tell(self, line: _Line, state: PeerState, now_s: float) -> None:
+        before, told_s = line.told.get(state.peer, (None, 0.0))
+        is_due = before is None or _acted_on(before) != _acted_on(state) or now_s >= told_s + TELL_EVERY_S
+        if is_due and state != before and not line.channel.is_congested:  # told later, by the next announcement
+            line.told[state.peer] = (state, now_s)
+            line.channel.say(state.encode())
+
+    def _hear(self, slot: int, message: FromWorker, legs: Sequence[PoolLeg]) -> None:
+        desk = self.desks.get(message.peer)
+        if desk is None:
+            raise ProtocolError(
+                f"expected the name of a peer from worker {slot}; found {message.peer}", fault=Fault.OURS
+            )
+        desk.hear(slot, message, legs)
+
+    def _ended(self, slot: int, error: MidmileError | None, unsent: Sequence[PoolLeg]) -> None:
+        if error is not None:
+            _log.error("the channel to worker %d has ended: %s", slot, error)
+        self._lines.pop(slot, None)
+        for name, desk in self.desks.items():
+            desk.worker_left(slot, [leg for leg in unsent if leg.peer == name])
+
+
+def _acted_on(state: PeerState) -> tuple[bool, bool, int]:
+    return state.is_up, state.is_crowded, state.rounds
