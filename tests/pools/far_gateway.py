@@ -18,7 +18,7 @@ from typing import Final, Self
 import gevent
 
 from pools.frame_bodies import NONCE_BYTES, TRACE_BYTES, Open, Refused, Where
-from pools.frames import FrameType, Role
+from pools.frames import Role
 from pools.handshake import Handshake, OverlayKey
 from pools.introduction import introduce
 from pools.key_file import written
