@@ -126,13 +126,13 @@ def test_a_worker_that_dies_is_struck_out_and_its_legs_are_replaced(world: World
     assert (world.broker.shows(LinkCell.LENT), world.broker.shows(LinkCell.IDLE_WORKERS)) == (0, 0)
 
 
-def test_a_peer_that_falls_silent_is_down_within_five_seconds(world: World) -> None:
+def test_a_peer_that_falls_silent_is_soon_down(world: World) -> None:
     client = world.client()
     wait_until(lambda: client.state(NAME).rtt_s, "a round-trip time")
     idle = world.cache(client)
     wait_until(lambda: idle.idle)
     world.far.is_silent = True
-    with gevent.Timeout(5.5):  # the last answer may be of this very moment
+    with gevent.Timeout(10.0):  # 5 s are promised, see test_link_health; the rest is for a busy machine
         wait_until(lambda: world.downs, "word that the peer is down")
     assert world.downs == [NAME]
     assert not client.state(NAME).is_up
