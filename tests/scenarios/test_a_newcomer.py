@@ -22,9 +22,6 @@ DEFAULT_PORTS = (1080, 9900)
 
 StartWith = Callable[..., Gateway]
 
-# What takes the default ports, or says whether they are free, runs in one process, one after the other.
-default_ports = pytest.mark.xdist_group("default ports")
-
 
 @pytest.fixture
 def start_with(tmp_path: Path) -> Iterator[StartWith]:
@@ -63,7 +60,6 @@ def skip_unless_free(*ports: int) -> None:
             pytest.skip(f"needs port {port} of 127.0.0.1, which the embedded default takes: {error.strerror}")
 
 
-@default_ports
 def test_the_embedded_default_serves_curl_and_ends_on_ctrl_c(start_with: StartWith, tmp_path: Path) -> None:
     require("curl")
     skip_unless_free(*DEFAULT_PORTS)
@@ -93,7 +89,6 @@ def test_ctrl_c_lets_a_session_end_first(start_gateway: StartGateway) -> None:
     assert "--" in {line["end"] for line in gateway.sessions_logged("forward")}
 
 
-@default_ports
 def test_a_one_line_port_forward(start_with: StartWith, tmp_path: Path) -> None:
     require("curl")
     skip_unless_free(DEFAULT_PORTS[1])
@@ -195,7 +190,6 @@ def test_commands_about_a_gateway_that_does_not_run(tmp_path: Path, word: str, j
     assert "no gateway runs in" in done.stderr
 
 
-@default_ports
 def test_doctor_and_version(tmp_path: Path) -> None:
     told = command("doctor", "--json", "--runtime-dir", str(tmp_path / "run"))
     findings = json.loads(told.stdout)["findings"]

@@ -16,7 +16,6 @@ from tests.scenarios.harness.payloads import http_sink, write
 from tests.scenarios.harness.programs import LIMIT_S, require, run
 from tests.scenarios.harness.servers import nginx
 
-pytestmark = pytest.mark.xdist_group("curl_moves_a_gigabyte")  # the file is written once
 GIGABYTE = 1 << 30
 
 

@@ -11,7 +11,6 @@ from tests.scenarios.harness.configuration import forward
 from tests.scenarios.harness.programs import require, run
 from tests.scenarios.harness.servers import iperf3
 
-pytestmark = pytest.mark.xdist_group("iperf3")  # one server
 TOTAL = 256 << 20
 STREAMS = 8
 

@@ -10,7 +10,6 @@ from tests.scenarios.harness.gateways import Gateway
 from tests.scenarios.harness.programs import require, run
 from tests.scenarios.harness.servers import postgres
 
-pytestmark = pytest.mark.xdist_group("postgres")  # one database
 ROWS = 200_000
 
 

@@ -20,7 +20,6 @@ from tests.scenarios.harness.payloads import http_sink, sha256, write
 from tests.scenarios.harness.programs import LIMIT_S, require, run
 from tests.scenarios.harness.servers import Sshd, iperf3, nginx, postgres, redis, sshd
 
-pytestmark = pytest.mark.xdist_group("programs_cross_three_gateways")  # one chain
 GIGABYTE = 1 << 30
 VIA = ["mumbai", "singapore"]
 

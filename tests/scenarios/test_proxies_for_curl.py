@@ -12,7 +12,6 @@ from tests.scenarios.harness.gateways import Gateway, running_gateway
 from tests.scenarios.harness.origins import hello
 from tests.scenarios.harness.programs import require, run
 
-pytestmark = pytest.mark.xdist_group("proxies_for_curl")  # one gateway, one origin
 TUNNEL_FAILED, SOCKS_FAILED = 56, 97  # curl(1), exit codes
 
 

@@ -13,7 +13,6 @@ from tests.scenarios.harness.gateways import Gateway, running_gateway
 from tests.scenarios.harness.origins import who_came
 from tests.scenarios.harness.programs import Terms, require, run, running
 
-pytestmark = pytest.mark.xdist_group("proxy_protocol_between_real_peers")  # one gateway, one origin
 CLIENT = "127.0.0.77"  # any address of 127.0.0.0/8 is ours to come from
 
 _HAPROXY = """\

@@ -18,7 +18,6 @@ from tests.scenarios.harness.opener import Opener
 from tests.scenarios.harness.overlay import Chain, Station
 from tests.scenarios.peers_under_test import LOOPBACK, End, Heard, connect, hear, refusing, visit
 
-pytestmark = pytest.mark.xdist_group("refusals_cross_gateways")  # one chain
 AT_ONCE_S = 4.0
 """Less than any limit that could end a session instead, and more than a busy machine needs."""
 

@@ -14,7 +14,6 @@ from tests.scenarios.harness.payloads import sha256, write
 from tests.scenarios.harness.programs import LIMIT_S, require, run
 from tests.scenarios.harness.servers import Sshd, sshd
 
-pytestmark = pytest.mark.xdist_group("ssh_and_scp")  # one sshd
 SIZE = 50 << 20
 
 
