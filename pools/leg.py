@@ -7,26 +7,23 @@ leg may be used again. Who keeps a leg between sessions is its keeper.
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pools.frame_bodies import Body, Link, Open, Opened, Ping, Pong, Refused, Reset, decode, encode
-from pools.frames import Frame, FrameReader, FrameType, Payload, Role
+from pools.frame_stream import FrameStream
+from pools.frames import Frame, FrameType, Payload, Role
 from pools.leg_state import LegState, State
 from pools.message_rules import LegCard
-from pools.net import sockopts
 from pools.net.errors import ProtocolError
 from pools.net.resolver import SocketAddress
 from pools.net.sockopts import Socket
-from pools.net.stream import Stream, StreamFailed
+from pools.net.stream import StreamFailed
 
 if TYPE_CHECKING:
     from pools.net.readiness import Readiness
 
-RECEIVE_BYTES: Final = 16_384
 _SHARE: Final = 128  # reads of RECEIVE_BYTES before other legs have their turn: as much as a pump moves
-_OWED_LIMIT: Final = 256 * 1024  # what is said again on a second leg, and control frames for a peer that reads nothing
 _NO_SESSION: Final = frozenset({FrameType.PING, FrameType.PONG, FrameType.GOAWAY})
 
 
@@ -43,44 +40,24 @@ class LegKeeper(Protocol):
         """Hear that a leg is closed, whoever closed it."""
 
 
-class PoolLeg(Stream):
+class PoolLeg(FrameStream):
     """One end of a leg between gateways. Made by `Readiness.open`; the handshake comes before `begin`.
 
     Attributes:
         peer: the other gateway's name; empty before `begin`.
         state: which frames may come; `begin` sets the role.
-        reader: takes apart what is received.
-        rest: received, and not taken apart yet: it came behind the frame that its reader stopped at.
-        owed: said, and not taken by the kernel yet. Whoever writes payload lets it go first.
-        mid_frame: a payload is half written: nothing else may be written until the rest of it is.
         card: what is known of it wherever it goes; None at the acceptor, whose legs stay in their process.
         keeper: who has it between sessions; None while nobody does.
         links: gives what a PING is answered with, see `pools.frame_bodies.Pong`.
         retransmits: segments sent again up to the end of its last session, for whoever counts those of the next.
     """
 
-    __slots__ = (
-        "_address",
-        "card",
-        "keeper",
-        "links",
-        "mid_frame",
-        "owed",
-        "peer",
-        "reader",
-        "rest",
-        "retransmits",
-        "state",
-    )
+    __slots__ = ("_address", "card", "keeper", "links", "peer", "retransmits", "state")
 
     def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
         super().__init__(readiness, sock, fd)
         self.peer = ""
         self.state = LegState(Role.OPENER)
-        self.reader = FrameReader()
-        self.rest = b""
-        self.owed = bytearray()
-        self.mid_frame = False
         self.card: LegCard | None = None
         self.keeper: LegKeeper | None = None
         self.retransmits = 0
@@ -92,9 +69,12 @@ class PoolLeg(Stream):
 
     @property
     def address(self) -> SocketAddress:
-        """The other end's address, asked for once."""
+        """The other end's address, asked for once. Raises StreamFailed: the connection is broken."""
         if self._address is None:
-            self._address = self.socket.getpeername()
+            try:
+                self._address = self.socket.getpeername()
+            except OSError as error:
+                raise StreamFailed(error) from error
         return self._address
 
     def begin(self, role: Role, peer: str, *, session: int = 0, card: LegCard | None = None) -> None:
@@ -138,40 +118,32 @@ class PoolLeg(Stream):
             ProtocolError: what came may not come.
         """
         for _ in range(_SHARE):
+            if not self.rest and not self.receive_at_once():
+                break
             while self.rest:
                 frame = self._next_frame()
                 body = self.hear(frame) if frame is not None else None
                 if isinstance(body, Open):
                     return body
-            if not self._receive_at_once():
-                break
         return None
 
     # While a session is opened.
 
-    def answer(self) -> Opened | Refused:
-        """Wait for the answer to an OPEN; for an opener, in a greenlet.
+    def hear_answer(self) -> Opened | Refused | None:
+        """Read, without waiting, up to the answer to OPEN; for an opener. None while it has not come.
 
         Raises:
             StreamFailed: the leg broke, or the other end reset the session.
-            StreamClosed: we closed it meanwhile.
             ProtocolError: what came may not come.
         """
-        while True:
-            if not self.rest:
-                self.rest = self.receive(RECEIVE_BYTES)
-                if not self.rest:
-                    raise _cut_off(errno.ECONNRESET)
-                if len(self.rest) < RECEIVE_BYTES and not (self.unsure or self.ending):
-                    self.readable = False
+        while self.rest or self.receive_at_once():
             frame = self._next_frame()
-            if frame is None:
-                continue
-            body = self.hear(frame)
+            body = self.hear(frame) if frame is not None else None
             if isinstance(body, Opened | Refused):
                 return body
             if isinstance(body, Reset):
                 raise _cut_off(body.errno)
+        return None
 
     # Saying.
 
@@ -193,50 +165,17 @@ class PoolLeg(Stream):
         self.state.sent(kind, session)
         self.write(Frame(kind, session).encode())
 
-    def write(self, data: "bytes | memoryview") -> None:
-        """Write bytes between two frames, behind what is owed."""
-        if not self.owed and not self.mid_frame:
-            try:
-                data = data[self.socket.send(data) :]
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise StreamFailed(error) from error
-        if data:
-            self._owe(data)
-
-    def begin_payload(self, header: bytes) -> None:
-        """Write the header of a payload that follows, waiting for room; otherwise as `settle`."""
-        left = memoryview(header)
-        while left:
-            try:
-                left = left[self.socket.send(left, socket.MSG_MORE) :]
-            except BlockingIOError:
-                self.wait_writable()
-            except OSError as error:
-                raise StreamFailed(error) from error
-
-    def settle(self) -> None:
-        """Write what is owed, waiting for room; in the greenlet of the pump that writes here.
-
-        Raises:
-            StreamFailed: the connection is broken.
-            StreamClosed: we closed it meanwhile.
-        """
-        while self.owed:
-            if not self._pay_some():
-                self.wait_writable()
+    def at_end(self) -> StreamFailed:
+        """Give what it means that the other end says no more: only between sessions it may."""
+        if self.state.in_session or not self.reader.is_between_frames:
+            return _cut_off(errno.ECONNRESET)
+        return EndOfLeg(OSError(errno.ENOTCONN, "the leg was closed in order"))
 
     # As one end of a session; see `pools.net.stream.Stream`.
 
     def end_output(self) -> None:
         """Say FIN. Raises StreamFailed."""
         self.say_plain(FrameType.FIN)
-
-    @property
-    def unsent_bytes(self) -> int:
-        """As in `Stream`, with what is owed."""
-        return len(self.owed) + sockopts.unacked_bytes(self.fd)
 
     def last_words(self, number: int) -> bool:
         """Say RESET where a session is there to be reset, and nothing stands half written."""
@@ -251,7 +190,7 @@ class PoolLeg(Stream):
     def late_error(self) -> int:
         """Go on hearing what comes behind a FIN; as in `Stream`."""
         try:
-            while self.rest or self._receive_at_once():
+            while self.rest or self.receive_at_once():
                 frame = self._next_frame()
                 if frame is not None and isinstance(body := self.hear(frame), Reset):
                     return body.errno
@@ -283,7 +222,6 @@ class PoolLeg(Stream):
         if self.fd < 0:
             return
         super().close()
-        self.owed.clear()
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
             keeper.lost(self)
@@ -298,52 +236,6 @@ class PoolLeg(Stream):
         if kind in _NO_SESSION:
             return 0
         return self.state.next_session if kind is FrameType.OPEN else self.state.session
-
-    def _owe(self, data: "bytes | memoryview") -> None:
-        if len(self.owed) + len(data) > _OWED_LIMIT:
-            raise ProtocolError(f"expected {self.peer} to read what it asks for; found {len(self.owed)} bytes unread")
-        self.owed += data
-        if self.on_writable is None:
-            self.on_writable = self._pay
-
-    def _pay(self) -> None:
-        """Go on with what is owed, in the hub, unless a pump has a payload half written: then that one does."""
-        if self.mid_frame:
-            return
-        try:
-            while self.owed and self._pay_some():
-                pass
-        except StreamFailed:
-            self.prompt()  # whoever reads here learns why
-            self.owed.clear()
-        if not self.owed:
-            self.on_writable = None
-
-    def _pay_some(self) -> bool:
-        try:
-            del self.owed[: self.socket.send(self.owed)]
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise StreamFailed(error) from error
-        return True
-
-    def _receive_at_once(self) -> bool:
-        """Fill `rest` with what has arrived; False where nothing has."""
-        if not self.readable:
-            return False
-        try:
-            self.rest = self.socket.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            self.readable = False
-            return False
-        except OSError as error:
-            raise StreamFailed(error) from error
-        if self.rest:
-            return True
-        if self.state.in_session or not self.reader.is_between_frames:
-            raise _cut_off(errno.ECONNRESET)
-        raise EndOfLeg(OSError(errno.ENOTCONN, "the leg was closed in order"))
 
     def _next_frame(self) -> Frame | None:
         """Take the next control frame out of `rest`; None where that held none up to a payload's end, or its own."""

@@ -6,14 +6,15 @@ costs the client nothing but time: the same bytes go out on the next leg, or by 
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import gevent
+from greenlet import getcurrent, greenlet
 
 from pools.frame_bodies import Open, Opened, Refused
 from pools.leg import PoolLeg
 from pools.leg_pumps import IntoLeg, pump_between
-from pools.leg_state import State
+from pools.net import sockopts
 from pools.net.clock import monotonic_s
 from pools.net.errors import LegError, Phase, ProtocolError, Side
 from pools.net.pump import Pump, PumpRoom
@@ -38,8 +39,15 @@ class OpenRefused(LegError):
         self.refused = refused
 
 
+class _LegBroke(LegError):
+    """A leg broke before it brought an answer: another one may do."""
+
+
+Answer: TypeAlias = Opened | LegError
+
+
 class Crossing:
-    """The tries to open one session; in its greenlet. Borrows the inbound leg, owns the outbound one until it is open.
+    """The tries to open one session. Borrows the inbound leg, owns the one that is tried until it is open.
 
     Args:
         legs: where legs to peers come from.
@@ -47,11 +55,22 @@ class Crossing:
         on_gone: called, perhaps in the hub, with the errno by which the inbound leg is broken.
 
     Attributes:
-        words: what goes before the client's own bytes; of no use any more once `through` was called.
+        words: what goes before the client's own bytes; of no use any more once a try has begun.
         forward: the pump into the leg that is tried; None before the first.
     """
 
-    __slots__ = ("_inbound", "_leg", "_legs", "_on_gone", "_on_stale", "_resets", "_room", "forward", "words")
+    __slots__ = (
+        "_inbound",
+        "_leg",
+        "_legs",
+        "_on_answer",
+        "_on_gone",
+        "_on_stale",
+        "_resets",
+        "_room",
+        "forward",
+        "words",
+    )
 
     def __init__(  # noqa: PLR0913  # what a session knows of both sides comes together here
         self,
@@ -70,12 +89,13 @@ class Crossing:
         self._resets = resets
         self._on_stale = on_stale
         self._on_gone = on_gone
+        self._on_answer: Callable[[Answer], None] = _nobody_waits
         self._leg: PoolLeg | None = None
         self.words = words
         self.forward: IntoLeg | None = None
 
     def through(self, peer: str, message: Open, *, until_s: float) -> tuple[PoolLeg, Opened]:
-        """Open the session through `peer`, on a leg of the pool or else a new one.
+        """Open the session through `peer`, on a leg of the pool or else a new one, parking this greenlet.
 
         Args:
             message: what to say there.
@@ -94,14 +114,39 @@ class Crossing:
                 break
             try:
                 return leg, self._ask(leg, message, until_s)
-            except OpenRefused:
-                raise
-            except LegError as error:
-                if error.errno == errno.ETIMEDOUT:
-                    raise
+            except _LegBroke:
                 self._on_stale()
         leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
         return leg, self._ask(leg, message, until_s)
+
+    def begin(self, leg: PoolLeg, message: Open, on_answer: Callable[["Answer"], None]) -> None:
+        """Ask for the session on `leg`, without waiting.
+
+        Args:
+            on_answer: called once, perhaps from in here, with OPENED, the leg then being the callee's, or with why it
+                will not come: then the leg has been seen to.
+        """
+        self._leg = leg
+        self._on_answer = on_answer
+        leg.on_readable = self._hear
+        try:
+            _ = leg.address  # the kernel forgets it with a reset, and that may come right behind OPENED
+            leg.say(message)
+            self._point_pump(leg)
+        except (StreamFailed, ProtocolError) as error:
+            self._broken(leg, error)
+        else:
+            self._room.readiness.defer(self._listen)
+
+    def give_up(self, number: int) -> None:
+        """Cut the leg that is tried off, because of errno `number`; its answer counts no more."""
+        leg = self._leg
+        if leg is not None:
+            self._hold()
+            if leg.owed:  # nobody reads there, nor would RESET be
+                leg.close()
+            else:
+                self._resets.cut(leg, number)
 
     def said(self) -> bytes:
         """Give what the client has said so far, `words` first, for whoever goes on without another gateway."""
@@ -124,6 +169,8 @@ class Crossing:
                 leg.end_output()
             except StreamFailed:
                 leg.prompt()
+        self._inbound.on_readable = self._stirs
+        self._stirs()  # a reset may have come together with the end
 
     def leg_failed(self, pump: Pump, leg: Stream, number: int) -> None:
         """Give up for a client that left; a leg that fails is seen by who waits for its answer."""
@@ -132,38 +179,30 @@ class Crossing:
         else:
             leg.prompt()
 
-    def _ask(self, leg: PoolLeg, message: Open, until_s: float) -> Opened:
-        answer = self._answer(leg, message, until_s)
-        if isinstance(answer, Refused):
-            self._end_refused(leg)
-            raise OpenRefused(answer, str(message.destination))
-        assert self.forward is not None
-        self.forward.confirm()
-        return answer
+    # How.
 
-    def _answer(self, leg: PoolLeg, message: Open, until_s: float) -> Opened | Refused:
-        """Get an answer, or see to it that the leg ends."""
+    def _ask(self, leg: PoolLeg, message: Open, until_s: float) -> Opened:
+        waiter = _Waiter()
         timeout = gevent.Timeout.start_new(max(0.0, until_s - monotonic_s()))
-        self._leg = leg
         try:
-            return self._exchange(leg, message)
-        except (StreamFailed, ProtocolError) as error:
-            self._hold()
-            leg.close()
-            raise _failed(leg, error.errno or errno.EPROTO) from error
+            self.begin(leg, message, waiter.take)
+            answer = waiter.wait()
         except gevent.Timeout as fired:
-            self._give_up(leg, errno.ETIMEDOUT)
+            self.give_up(errno.ETIMEDOUT)
             if fired is not timeout:
                 raise
-            raise _failed(leg, errno.ETIMEDOUT) from None
-        except BaseException:  # the client left, or the session is killed: thrown in from outside
-            self._give_up(leg, errno.ECONNABORTED)
+            target = f"gateway {leg.peer}"
+            raise LegError(Side.OUTBOUND, Phase.CONNECT, errno.ETIMEDOUT, target, retryable=True) from None
+        except BaseException as error:  # the client left, or the session is killed: thrown in from outside
+            self.give_up(error.errno if isinstance(error, LegError) else errno.ECONNABORTED)
             raise
         finally:
             timeout.close()
+        if isinstance(answer, LegError):
+            raise answer
+        return answer
 
-    def _exchange(self, leg: PoolLeg, message: Open) -> Opened | Refused:
-        leg.say(message)
+    def _point_pump(self, leg: PoolLeg) -> None:
         if self.forward is None:
             pump = pump_between(self._inbound, leg, owner=self, room=self._room)
             assert isinstance(pump, IntoLeg)
@@ -171,8 +210,6 @@ class Crossing:
             pump.keep(self.words)
         else:
             self.forward.redirect(leg)
-        self._room.readiness.defer(self._listen)
-        return leg.answer()
 
     def _listen(self) -> None:
         """Pass on what the client has said already, and from now on whatever it says; in the hub."""
@@ -182,26 +219,79 @@ class Crossing:
             if pump.has_input():
                 pump.wake()
 
-    def _end_refused(self, leg: PoolLeg) -> None:
+    def _hear(self) -> None:
+        """Look whether the answer has come; in the hub."""
+        leg, forward = self._leg, self.forward
+        if leg is None or forward is None:
+            return
+        try:
+            answer = leg.hear_answer()
+        except (StreamFailed, ProtocolError) as error:
+            self._broken(leg, error)
+            return
+        if isinstance(answer, Opened):
+            leg.on_readable = None
+            forward.confirm()
+            self._on_answer(answer)
+        elif answer is not None:
+            self._refused(leg, answer)
+
+    def _stirs(self) -> None:
+        """Notice that the client has left, while no pump listens to it: it has ended, or waits for another leg."""
+        inbound, forward = self._inbound, self.forward
+        if inbound.fd < 0 or forward is None:
+            return
+        if forward.ended:
+            number = inbound.late_error()
+        else:
+            number = sockopts.pending_error(inbound.socket) if inbound.unsure else 0
+        if number:
+            self._on_gone(number)
+
+    def _refused(self, leg: PoolLeg, refused: Refused) -> None:
         """End our direction of a session that was refused: then both are over, and the leg can be used again."""
         self._hold()
-        if leg.state.ours is State.OPEN:
-            try:
-                leg.end_output()
-            except StreamFailed:
-                leg.close()
-                return
         leg.finish()
+        self._on_answer(OpenRefused(refused, f"gateway {leg.peer}"))
 
-    def _give_up(self, leg: PoolLeg, number: int) -> None:
+    def _broken(self, leg: PoolLeg, error: StreamFailed | ProtocolError) -> None:
         self._hold()
-        self._resets.cut(leg, number)
+        leg.close()
+        number = error.errno or errno.EPROTO
+        self._on_answer(_LegBroke(Side.OUTBOUND, Phase.CONNECT, number, f"gateway {leg.peer}", retryable=True))
 
     def _hold(self) -> None:
-        self._leg = None
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            leg.on_readable = None
         if self.forward is not None:
             self.forward.is_held = True
+            self._inbound.on_readable = self._stirs
 
 
-def _failed(leg: PoolLeg, number: int) -> LegError:
-    return LegError(Side.OUTBOUND, Phase.CONNECT, number, f"gateway {leg.peer}", retryable=True)
+class _Waiter:
+    """A greenlet that waits for one answer, which may be there before it waits."""
+
+    __slots__ = ("_answer", "_greenlet")
+
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
+        self._greenlet: greenlet | None = None
+
+    def take(self, answer: Answer) -> None:
+        self._answer = answer
+        if self._greenlet is not None:
+            self._greenlet.switch()
+
+    def wait(self) -> Answer:
+        self._greenlet = getcurrent()
+        try:
+            while self._answer is None:
+                gevent.get_hub().switch()
+        finally:
+            self._greenlet = None
+        return self._answer
+
+
+def _nobody_waits(_answer: Answer) -> None:
+    return None

@@ -1,6 +1,7 @@
 """A leg that waits for its next session, at the acceptor: what may come, and how it ends."""
 
 import errno
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -85,12 +86,17 @@ def test_payload_that_no_session_was_refused_for_may_not_come(floor: Floor) -> N
     leg.close()
 
 
+def waiting_bytes(leg: PoolLeg) -> int:
+    return len(leg.socket.recv(1 << 17, socket.MSG_PEEK))
+
+
 def test_a_leg_that_brings_much_leaves_others_their_turn_and_is_readable_still(
     floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pools.leg._SHARE", 2)
     leg, far = acceptor(floor)
-    far.send(Header(FrameType.PAD, 0, 50_000).pack(), bytes(50_000), encode(OPEN, session=1))
+    far.send(Header(FrameType.PAD, 0, 50_000).pack() + bytes(50_000) + encode(OPEN, session=1))
+    turn_until(lambda: leg.readable and waiting_bytes(leg) > 50_000)
     assert hear(leg) is None
     assert leg.readable
     assert hear_until_open(leg) == OPEN
