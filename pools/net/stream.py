@@ -176,7 +176,7 @@ class Stream:
         """Act as if the kernel had said that the input is ending: for whoever learned it by writing."""
         self.readable = self.ending = self.unsure = True
         if self.on_readable is not None:
-            self._readiness.defer(self.on_readable)
+            self._readiness.defer(self._wake_reader)
 
     @property
     def unsent_bytes(self) -> int:
@@ -203,6 +203,11 @@ class Stream:
         self._readiness.forget(self)
         self.fd = -1
         self.socket.close()
+
+    def _wake_reader(self) -> None:
+        """Wake who reads here by now: the one who did when it was put off may be done, its greenlet at another job."""
+        if self.on_readable is not None:
+            self.on_readable()
 
     def _check_open(self) -> None:
         if self.fd < 0:
