@@ -47,7 +47,7 @@ class Egress:
         try:
             return self._resolver.addresses(destination.host, destination.port)
         except ResolveError as error:
-            raise LegError(Side.OUTBOUND, Phase.RESOLVE, error.errno, str(destination)) from error
+            raise LegError(Side.OUTBOUND, Phase.RESOLVE, error.errno, str(destination), retryable=True) from error
 
     def only_address(self, destination: Endpoint) -> Address | None:
         """Give the address of a destination that has one, known and fresh: there is nothing to wait for or choose."""

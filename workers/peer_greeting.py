@@ -107,9 +107,7 @@ class PeerGreeting:
             self._inbound.say(self._refused(error))
         except (StreamFailed, ProtocolError):
             return False
-        keeper = self._inbound.keeper
-        if keeper is not None:
-            keeper.regain(self._inbound)
+        self._inbound.finish()
         return True
 
     def _refused(self, error: LegError) -> Refused:

@@ -281,6 +281,7 @@ class Session:
     def refuse(self, error: LegError) -> None:
         """End a session because of `error`, with words where who asked for it waits for some."""
         self.failed = error
+        self.inbound.on_readable = None
         greeting = self._greeting if self.origin is None else self.greeting
         told = greeting is not None and greeting.refuse(error)
         is_ours = isinstance(error, Refusal)
@@ -295,6 +296,7 @@ class Session:
             number: the errno that ended it, 0 for none.
             told: the inbound leg's other end has been told in words, and the leg seen to; else a reset tells.
         """
+        self._verdict = who
         self._sessions.ended(self, who, number)
         self._setting_up = None
         if not told:

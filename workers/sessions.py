@@ -16,6 +16,7 @@ from pools.net.stream import Stream
 from pools.path_choice import PathSample
 from workers.access_log import AccessLog, EndedBy
 from workers.egress import Egress
+from workers.peer_greeting import Refusal
 from workers.relay import Relay
 from workers.routing import Routes
 from workers.session import Session
@@ -165,6 +166,10 @@ class Sessions:
             self._count_bytes(session, session.relay)
         else:
             tally.failed += 1
+        if number == errno.EPROTO:  # the kernel has no such error for TCP: a peer's frames made no sense
+            self._tally.count(Cell.PEER_PROTOCOL_ERRORS)
+        if isinstance(session.failed, Refusal):  # counted already, as a session that a peer asked for
+            return
         if who is not EndedBy.NORMAL and (cell := end_cell(session.phase, who, number)) is not None:
             self._tally.count(cell)
 

@@ -7,8 +7,10 @@ The session that has nothing of that to wait for but one connection does without
 import errno
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import gevent
 from greenlet import getcurrent, greenlet
 
 from pools.frame_bodies import TRACE_BYTES, Open, Opened, Where
@@ -36,12 +38,13 @@ _ELSEWHERE: Final = Endpoint("0.0.0.0", 0)  # the address that a gateway further
 class SettingUp:
     """One session's way to its relay. Borrows the session and what it owns."""
 
-    __slots__ = ("_crossing", "_greenlet", "_session", "_words")
+    __slots__ = ("_crossing", "_gone", "_greenlet", "_session", "_words")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._greenlet: greenlet | None = None
         self._crossing: Crossing | None = None
+        self._gone: LegError | None = None
         self._words = b""
 
     def run(self) -> None:
@@ -101,16 +104,32 @@ class SettingUp:
                 return
 
     def _take(self, path: Path, request: Request, left: int) -> None:
+        self._check_gone()
+        now_s = monotonic_s()
+        share_s = max(_TRY_MIN_S, (self._session.deadline_s - now_s) / left)
         if path:
-            now_s = monotonic_s()
-            until_s = now_s + max(_TRY_MIN_S, (self._session.deadline_s - now_s) / left)
-            self._cross(path, request, until_s)
+            self._cross(path, request, now_s + share_s)
         else:
+            self._dial_within(request, share_s if left > 1 else None)
+            self._dialled(request)
+
+    def _dial_within(self, request: Request, limit_s: float | None) -> None:
+        """Dial from here; without a limit, up to the session's deadline, at which the error comes from outside."""
+        timeout = gevent.Timeout.start_new(limit_s)
+        try:
             self._dial(request)
+        except gevent.Timeout as fired:
+            if fired is not timeout:
+                raise
+            target = str(request.destination)
+            raise LegError(Side.OUTBOUND, self._session.phase, errno.ETIMEDOUT, target, retryable=True) from None
+        finally:
+            timeout.close()
 
     def _dial(self, request: Request) -> None:
         session = self._session
         egress, greeting = session.egress, session.greeting
+        session.via = ()
         session.phase = Phase.RESOLVE
         addresses = egress.resolve(request.destination)
         if isinstance(greeting, PeerGreeting):
@@ -122,6 +141,11 @@ class SettingUp:
         outbound, address = egress.connect(request.destination, addresses, deadline_s=session.deadline_s)
         session.outbound = outbound
         session.both_connected(address)
+
+    def _dialled(self, request: Request) -> None:
+        session = self._session
+        greeting, outbound = session.greeting, session.outbound
+        assert outbound is not None  # it was just dialled
         words = self._words if self._crossing is None else self._crossing.said()
         try:
             outbound.send_all(words)
@@ -150,7 +174,7 @@ class SettingUp:
                 room=session.room,
                 resets=session.resets,
                 words=self._words,
-                on_stale=lambda: session.count(Cell.LEGS_STALE),
+                on_stale=self._leg_was_stale,
                 on_gone=self._inbound_gone,
             )
         session.outbound, opened = self._crossing.through(path[0], self._message(path, request), until_s=until_s)
@@ -167,6 +191,7 @@ class SettingUp:
             greeting.grant(opened)
         else:
             greeting.grant(_ELSEWHERE)
+        self._check_gone()
         session.make_relay(crossing.forward)
         session.room.readiness.defer(session.start_relay)
 
@@ -186,5 +211,17 @@ class SettingUp:
         session.trace_id = session.trace_id or os.urandom(TRACE_BYTES)
         return Open(request.destination, path[1:], session.proxied or endpoint_of(session.client), session.trace_id)
 
+    def _leg_was_stale(self) -> None:
+        self._session.count(Cell.LEGS_STALE)
+        self._session.count(Cell.OPEN_RETRIES)
+        self._check_gone()
+
+    def _check_gone(self) -> None:
+        if self._gone is not None:
+            raise self._gone
+
     def _inbound_gone(self, number: int) -> None:
-        self.interrupt(LegError(Side.INBOUND, self._session.phase, number, "the client left while its leg was opened"))
+        """Give up soon: this may be called in the greenlet of a pump, which must come to its own end."""
+        error = LegError(Side.INBOUND, self._session.phase, number, "the client left while its leg was opened")
+        self._gone = error  # should the answer come first
+        self._session.room.readiness.defer(partial(self.interrupt, error))
