@@ -36,13 +36,14 @@ class World:
         self.origin = socket.create_server(("127.0.0.1", 0))
         self.origin.setblocking(False)
         self.target = Endpoint(*self.origin.getsockname())
-        self.row = empty_row()
-        self._log_end, self._log_start = os.pipe()
         to = self.target if mode is Mode.FORWARD else None
-        settings = WorkerSettings((Listen("orders", ANY, mode, to),), 1, 1, timeouts=Timeouts(**timeouts))
+        settings = self.settings(Listen("orders", ANY, mode, to), Timeouts(**timeouts))
+        listeners = len(settings.listens)
+        self.row = empty_row(listeners)
+        self._log_end, self._log_start = os.pipe()
         resolver = Resolver(again_after_s=60.0, on_failure=lambda: None, lookup=lookup)
         egress = Egress(readiness=floor.readiness, resolver=resolver, settings=Outbound(), on_retry=lambda: None)
-        self.tally = Tally(self.row, 1)
+        self.tally = Tally(self.row, listeners)
         self.sessions = Sessions(
             settings,
             slot=0,
@@ -52,8 +53,15 @@ class World:
             tally=self.tally,
             sources=None,
             log=AccessLog(self._log_start, LogFormat.TEXT),
+            **self.more,
         )
         self._ticks = gevent.get_hub().loop.timer(0.02, 0.02)
+
+    more: dict[str, Any] = {}  # noqa: RUF012  # what else Sessions gets; a subclass has its own
+
+    def settings(self, listen: Listen, timeouts: Timeouts) -> WorkerSettings:
+        """Give what the worker is told."""
+        return WorkerSettings((listen,), 1, 1, timeouts=timeouts)
 
     def begin(self) -> socket.socket:
         """Let a client come."""
