@@ -59,7 +59,7 @@ class Session:
         via: gateways on the path that it took, or tried last.
         trace_id: the same at all gateways; empty where there is no other.
         opened: what the last gateway of the path said; None until then, and without one.
-        failed: why there was no relay.
+        failed: why there is no relay, while the session is ended for it.
         inbound: its leg.
         outbound: its leg; None until it is dialled.
         relay: None until both legs are connected.
@@ -288,6 +288,7 @@ class Session:
         if is_ours:
             self.count(Cell.OPENS_REFUSED)
         self.end(EndedBy.REFUSED if is_ours else ended_by(error.side, error.errno), error.errno, told=told)
+        self.failed = None  # its traceback leads back to this session: only the collector could free them
 
     def end(self, who: EndedBy, number: int = 0, *, told: bool = False) -> None:
         """End a session whose legs no relay carries.

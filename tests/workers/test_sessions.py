@@ -1,6 +1,7 @@
 """What is shared by all sessions of a worker: beginning, ending, counting."""
 
 import errno
+import gc
 import socket
 
 import pytest
@@ -9,9 +10,10 @@ from gevent.event import Event
 from pools.net.errors import Phase
 from pools.net.scoreboard import Cell
 from pools.net.sockopts import linger_reset
-from tests.floor import Floor, receive, rest_of, send_all, turn_until
+from tests.floor import Floor, receive, refusing_address, rest_of, send_all, turn_until
 from tests.workers.world import World
 from workers.access_log import EndedBy
+from workers.session import Session
 from workers.sessions import end_cell
 from workers.settings import Mode
 
@@ -35,6 +37,24 @@ def test_sessions_are_counted_while_they_live_and_after() -> None:
         tally = world.tally.listens[0]
         assert (tally.live, tally.total, tally.failed, tally.forward_bytes) == (0, 2, 0, 5)
         assert [line[7] for line in world.logged()] == ["--", "KD"]
+        world.close()
+
+
+def test_refused_sessions_are_freed_without_the_collector() -> None:
+    """The error's traceback led back to its session, and a worker, which collects seldom, grew by 4 KiB with each."""
+    with Floor() as floor, refusing_address() as (host, port):
+        world = World(floor, mode=Mode.SOCKS5)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(2):
+                client = world.begin()
+                send_all(client, b"\x05\x01\x00\x05\x01\x00\x01" + socket.inet_aton(host) + port.to_bytes(2))
+                assert rest_of(client)[1] == "end"
+                turn_until(lambda: world.sessions.live == 0)
+            assert not [each for each in gc.get_objects() if isinstance(each, Session)]
+        finally:
+            gc.enable()
         world.close()
 
 
