@@ -13,7 +13,7 @@ from typing import Final
 
 from pools.net import sockopts
 from pools.net.errors import MidmileError
-from pools.net.pipes import CAPACITY_BYTES
+from pools.net.pipes import SIZE_BYTES
 
 _LOOPBACK: Final = ("127.0.0.1", 0)
 _PATIENCE_S: Final = 5.0
@@ -38,7 +38,7 @@ def pipe_size() -> None:
     Raises:
         TrialError: refused, for instance above the user's share of pipe memory.
     """
-    _refused(f"set a pipe to {CAPACITY_BYTES} bytes", _pipe_size)
+    _refused(f"set a pipe to {SIZE_BYTES} bytes", _pipe_size)
 
 
 def reuseport_program(program: bytes) -> None:
@@ -84,12 +84,12 @@ def _splice() -> None:
 def _pipe_size() -> None:
     ends = os.pipe2(os.O_CLOEXEC)
     try:
-        size = fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, CAPACITY_BYTES)
+        size = fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, SIZE_BYTES)
     finally:
         for end in ends:
             os.close(end)
-    if size < CAPACITY_BYTES:
-        raise TrialError(f"a pipe must take {CAPACITY_BYTES} bytes; found {size}")
+    if size < SIZE_BYTES:
+        raise TrialError(f"a pipe must take {SIZE_BYTES} bytes; found {size}")
 
 
 def _reuseport_program(program: bytes) -> None:

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pools.net.pipes import CAPACITY_BYTES, Pipe, PipeCache
+from pools.net.pipes import SIZE_BYTES, Pipe, PipeCache
 
 
 def is_open(descriptor: int) -> bool:
@@ -31,7 +31,7 @@ def no_descriptor_left() -> Iterator[None]:
 
 def test_a_pipe_is_large_does_not_block_and_ends_at_exec() -> None:
     pipe = lend(PipeCache())
-    assert fcntl.fcntl(pipe.write_fd, fcntl.F_GETPIPE_SZ) == CAPACITY_BYTES
+    assert fcntl.fcntl(pipe.write_fd, fcntl.F_GETPIPE_SZ) == SIZE_BYTES
     for descriptor in (pipe.read_fd, pipe.write_fd):
         assert not os.get_blocking(descriptor)
         assert not os.get_inheritable(descriptor)
