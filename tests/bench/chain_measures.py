@@ -26,6 +26,8 @@ QUOTIENTS: Final = ((_FAR_TIMES, _FAR_CPU, BULK_CPU), (_NEAR_TIMES, _NEAR_CPU, B
 
 
 def _new_sessions(relay: Relay, setting: Setting) -> Figures:
+    """Measure the second run of the load: a pool follows demand, and what it takes to grow is not a session's price."""
+    requests(relay, setting, close=True)
     done, cpu_us = requests(relay, setting, close=True)
     return {_RATE: done.rate, _CPU: cpu_us}
 
