@@ -93,7 +93,7 @@ class Far(FarEnd):
         """Whether nothing more has come."""
         try:
             return not (self._rest or self.sock.recv(1, socket.MSG_PEEK))
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):
             return True
 
     def rest(self) -> tuple[list[Body | FrameType], bytes, str]:
@@ -239,6 +239,7 @@ class Crossroads(World):
 
     Attributes:
         legs: what is lent to sessions.
+        clients: those that came, in order.
         asking: where another gateway asks.
     """
 
@@ -255,6 +256,7 @@ class Crossroads(World):
         self.legs = Legs(floor)
         self.more = {"legs": self.legs}
         super().__init__(floor, **more)
+        self.clients: list[socket.socket] = []
         self.asking = Asking(floor, self.sessions.begin_for_peer)
 
     def settings(self, listen: Listen, timeouts: Timeouts) -> WorkerSettings:
@@ -269,6 +271,10 @@ class Crossroads(World):
             peers=tuple(Peer(name, Endpoint("192.0.2.1", 7400)) for name in PEERS),
             egress=EgressRules.parse(allow),
         )
+
+    def begin(self) -> socket.socket:
+        self.clients.append(super().begin())
+        return self.clients[-1]
 
     @property
     def session(self) -> Session:
