@@ -3,7 +3,8 @@
 import errno
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -317,3 +318,12 @@ def reset_of(said: tuple[list[Body | FrameType], bytes, str]) -> int:
     last = said[0][-1]
     assert isinstance(last, Reset), said
     return last.errno
+
+
+@contextmanager
+def crossroads(**more: Any) -> Iterator[Crossroads]:
+    """Give a world on a floor of its own."""
+    with Floor() as floor:
+        world = Crossroads(floor, **more)
+        yield world
+        world.close()

@@ -1,0 +1,114 @@
+"""A gateway between two others: what comes from one goes on to the other as it came."""
+
+import errno
+
+import pytest
+
+from pools.frame_bodies import Opened, Refused, Reset, Where, encode
+from pools.frames import FrameType
+from tests.far_end import OPEN, plain
+from tests.workers.crossroads import ASKER, Crossroads, crossroads, reset_of
+
+EARLY = b"hello"
+
+
+def ends(world: Crossroads) -> list[list[str]]:
+    """Give end, errno and path of each session that was logged."""
+    return [[*line[7:9], line[13]] for line in world.logged()]
+
+
+def test_a_transit_passes_everything_on() -> None:
+    with crossroads() as world:
+        far = world.legs.ready("mumbai")
+        asker = world.ask("mumbai", "pune", then=EARLY)
+        message = far.opened()
+        assert (message.via, message.client, message.trace_id) == (("pune",), OPEN.client, OPEN.trace_id)
+        assert far.hear_data(len(EARLY)) == EARLY
+        far.tell(Opened("pune", 41))
+        assert asker.hear_body() == Opened("pune", 41)
+        far.say_data(b"answer")
+        assert asker.hear_data(6) == b"answer"
+        asker.fin()
+        far.hear_fin()
+        far.fin()
+        asker.hear_fin()
+        world.lets_go()
+        (line,) = world.logged()
+        assert line[13:] == [f"via={ASKER}/mumbai,pune", "far=pune/opened/41", f"trace={OPEN.trace_id.hex()}"]
+        assert (len(world.legs.idle), len(world.asking.idle)) == (1, 1)
+        assert world.counts == {"OPENS": 1}
+
+
+def test_a_transit_passes_a_refusal_on_as_it_came_and_both_legs_are_used_again() -> None:
+    refused = Refused("pune", errno.ENETUNREACH, 12, Where.CONNECT)
+    with crossroads() as world:
+        far = world.legs.ready("mumbai")
+        asker = world.ask("mumbai", "pune", then=EARLY)
+        far.opened()
+        far.hear_data(len(EARLY))
+        far.tell(refused)
+        far.hear_fin()
+        assert asker.hear_body() == refused
+        asker.fin()
+        world.lets_go()
+        assert world.counts == {"OPENS": 1}
+        world.ask_again(asker, "mumbai")
+        far.opened()
+        far.grant()
+        assert asker.hear_body() == Opened("mumbai", 7)
+
+
+def test_a_transit_that_does_not_know_the_next_gateway_says_so() -> None:
+    with crossroads() as world:
+        asker = world.ask("tokyo")
+        refused = asker.hear_body()
+        assert isinstance(refused, Refused)
+        assert (refused.gateway, refused.errno, refused.where) == ("oregon", errno.EHOSTUNREACH, Where.PATH)
+        assert world.counts == {"OPENS": 1, "OPENS_REFUSED": 1}
+
+
+def test_a_transit_whose_next_gateway_cannot_be_reached_says_so() -> None:
+    with crossroads() as world:
+        refused = world.ask("mumbai").hear_body()
+        assert isinstance(refused, Refused)
+        assert (refused.gateway, refused.errno, refused.where) == ("oregon", errno.ECONNREFUSED, Where.CONNECT)
+        assert world.counts == {"OPENS": 1}
+
+
+@pytest.mark.parametrize("ends_first", [False, True])
+def test_a_reset_crosses_a_transit_before_the_answer(ends_first: bool) -> None:
+    with crossroads() as world:
+        far = world.legs.ready("mumbai")
+        asker = world.ask("mumbai")
+        far.opened()
+        if ends_first:
+            asker.fin()
+            far.hear_fin()
+        asker.tell(Reset(errno.EPIPE))
+        assert reset_of(far.rest()) == errno.EPIPE
+        assert asker.rest()[0] == []
+        world.lets_go()
+        assert ends(world) == [["CC", "EPIPE", f"via={ASKER}/mumbai"]]
+
+
+def test_an_end_and_a_reset_in_one_go_cross_a_transit() -> None:
+    with crossroads() as world:
+        far = world.legs.ready("mumbai")
+        asker = world.ask("mumbai")
+        far.opened()
+        asker.send(plain(FrameType.FIN, 1), encode(Reset(errno.EPIPE), session=1))
+        assert reset_of(far.rest()) == errno.EPIPE
+        asker.rest()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_killed_transit_tells_both_sides(answered: bool) -> None:
+    with crossroads() as world:
+        far = world.legs.ready("mumbai")
+        asker = world.ask("mumbai")
+        far.opened()
+        if answered:
+            far.grant()
+            asker.hear_body()
+        world.floor.in_hub(world.sessions.kill_all)
+        assert reset_of(far.rest()) == reset_of(asker.rest()) == errno.ECONNABORTED
