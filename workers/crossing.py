@@ -39,7 +39,7 @@ class OpenRefused(LegError):
         self.refused = refused
 
 
-class _LegBroke(LegError):
+class LegBroke(LegError):
     """A leg broke before it brought an answer: another one may do."""
 
 
@@ -60,6 +60,7 @@ class Crossing:
     """
 
     __slots__ = (
+        "_broken_legs",
         "_inbound",
         "_leg",
         "_legs",
@@ -91,6 +92,7 @@ class Crossing:
         self._on_gone = on_gone
         self._on_answer: Callable[[Answer], None] = _nobody_waits
         self._leg: PoolLeg | None = None
+        self._broken_legs = 0
         self.words = words
         self.forward: IntoLeg | None = None
 
@@ -108,13 +110,13 @@ class Crossing:
             OpenRefused: a gateway said why it cannot be.
             LegError: no leg, or none that brought an answer in time.
         """
-        for _ in range(_POOLED_TRIES):
+        while self._broken_legs < _POOLED_TRIES:
             leg = self._legs.take(peer)
             if leg is None:
                 break
             try:
                 return leg, self._ask(leg, message, until_s)
-            except _LegBroke:
+            except LegBroke:
                 self._on_stale()
         leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
         return leg, self._ask(leg, message, until_s)
@@ -256,9 +258,10 @@ class Crossing:
 
     def _broken(self, leg: PoolLeg, error: StreamFailed | ProtocolError) -> None:
         self._hold()
+        self._broken_legs += 1
         leg.close()
         number = error.errno or errno.EPROTO
-        self._on_answer(_LegBroke(Side.OUTBOUND, Phase.CONNECT, number, f"gateway {leg.peer}", retryable=True))
+        self._on_answer(LegBroke(Side.OUTBOUND, Phase.CONNECT, number, f"gateway {leg.peer}", retryable=True))
 
     def _hold(self) -> None:
         leg, self._leg = self._leg, None

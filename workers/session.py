@@ -27,7 +27,7 @@ from workers.peer_greeting import PeerGreeting, Refusal
 from workers.relay import Relay
 from workers.routing import Path
 from workers.setting_up import SettingUp
-from workers.settings import Listen
+from workers.settings import Listen, ProxyHeader
 
 if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
@@ -196,6 +196,15 @@ class Session:
             return (self.origin.via,)
         return self._sessions.routes.paths(self.listen_index)
 
+    def only_path(self) -> Path:
+        """Give the path through other gateways of a session that has no other, and of which nobody has to be heard."""
+        listen, paths = self.listen, self.paths()
+        if self.origin is None and (
+            listen.to is None or listen.accept_proxy or listen.send_proxy is not ProxyHeader.OFF
+        ):
+            return ()
+        return paths[0] if len(paths) == 1 else ()
+
     def count(self, cell: Cell) -> None:
         """Count something that happened on the way."""
         self._sessions.count(cell)
@@ -204,7 +213,7 @@ class Session:
         """Begin to set up, in the hub."""
         if not short_way.take(self):
             self._setting_up = SettingUp(self)
-            self._sessions.room.greenlets.run(self._setting_up.run)
+            self._setting_up.start()
 
     def untold_bytes(self, relay: Relay) -> tuple[int, int]:
         """Give what moved forward and backward since this was last asked, for totals that grow while it lives."""

@@ -14,19 +14,21 @@ import gevent
 from greenlet import getcurrent, greenlet
 
 from pools.frame_bodies import TRACE_BYTES, Open, Opened, Where
+from pools.leg import PoolLeg
 from pools.net.clock import monotonic_s
 from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, Phase, ProtocolError, Side
 from pools.net.scoreboard import Cell
 from pools.net.stream import StreamClosed, StreamFailed
 from workers.access_log import EndedBy
-from workers.crossing import Crossing
+from workers.crossing import Crossing, LegBroke
 from workers.greeting import Greeting, endpoint_of
 from workers.ingress.conversation import Request
 from workers.peer_greeting import PeerGreeting, Refusal
 from workers.routing import Path
 
 if TYPE_CHECKING:
+    from pools.broker_client import BrokerClient
     from workers.session import Session
 
 _log = logging.getLogger(__name__)
@@ -38,14 +40,20 @@ _ELSEWHERE: Final = Endpoint("0.0.0.0", 0)  # the address that a gateway further
 class SettingUp:
     """One session's way to its relay. Borrows the session and what it owns."""
 
-    __slots__ = ("_crossing", "_gone", "_greenlet", "_session", "_words")
+    __slots__ = ("_crossing", "_gone", "_greenlet", "_is_asking", "_session", "_words")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._greenlet: greenlet | None = None
         self._crossing: Crossing | None = None
         self._gone: LegError | None = None
+        self._is_asking = False  # without a greenlet
         self._words = b""
+
+    def start(self) -> None:
+        """Begin, in the hub."""
+        if not self._ask_at_once():
+            self._session.room.greenlets.run(self.run)
 
     def run(self) -> None:
         """Learn the destination, reach it, and hand both legs to a relay."""
@@ -75,6 +83,51 @@ class SettingUp:
         """Break off; in the hub, where the greenlet that may be busy here is parked."""
         if self._greenlet is not None:
             self._greenlet.throw(error)
+        elif self._is_asking:
+            self._is_asking = False
+            assert self._crossing is not None
+            self._crossing.give_up(error.errno if isinstance(error, LegError) else errno.ECONNABORTED)
+            if isinstance(error, LegError):
+                self._session.refuse(error)
+
+    def _ask_at_once(self) -> bool:
+        """Do without a greenlet where a leg of the pool is at hand, and there is nothing to wait for but its answer.
+
+        It saves a fifth of what a short session through another gateway costs.
+        """
+        session = self._session
+        path = session.only_path()
+        if not path or session.legs is None or not session.knows(path[0]):
+            return False
+        try:
+            request = self._hear(session.greeting)
+        except LegError as error:
+            session.refuse(error)
+            return True
+        leg = session.legs.take(path[0])
+        if leg is None:
+            return False
+        self._is_asking = True
+        crossing = self._prepare(path, session.legs)
+        crossing.begin(leg, self._message(path, request), partial(self._answered, leg))
+        return True
+
+    def _answered(self, leg: PoolLeg, answer: Opened | LegError) -> None:
+        """Go on with what came on the leg that was asked at once; in the hub."""
+        if not self._is_asking:
+            return
+        self._is_asking = False
+        session = self._session
+        if isinstance(answer, LegBroke):
+            self._leg_was_stale()
+            session.room.greenlets.run(self.run)
+        elif isinstance(answer, LegError):
+            session.refuse(answer)
+        else:
+            try:
+                self._opened(answer, leg)
+            except LegError as error:
+                session.refuse(error)
 
     def _hear(self, greeting: Greeting | PeerGreeting) -> Request:
         session = self._session
@@ -164,6 +217,11 @@ class SettingUp:
         legs = session.legs
         if legs is None or not session.knows(path[0]):
             raise Refusal(Where.PATH, errno.EHOSTUNREACH, f"gateway {path[0]}")
+        leg, opened = self._prepare(path, legs).through(path[0], self._message(path, request), until_s=until_s)
+        self._opened(opened, leg)
+
+    def _prepare(self, path: Path, legs: "BrokerClient") -> Crossing:
+        session = self._session
         session.phase = Phase.CONNECT
         session.via = path
         session.inbound.on_readable = session.inbound_stirs
@@ -177,16 +235,16 @@ class SettingUp:
                 on_stale=self._leg_was_stale,
                 on_gone=self._inbound_gone,
             )
-        session.outbound, opened = self._crossing.through(path[0], self._message(path, request), until_s=until_s)
-        session.opened = opened
-        self._opened(opened, session.outbound.address)
+        return self._crossing
 
-    def _opened(self, opened: Opened, address: tuple[str, int]) -> None:
+    def _opened(self, opened: Opened, leg: PoolLeg) -> None:
         session, crossing = self._session, self._crossing
         assert crossing is not None
         assert crossing.forward is not None
         greeting = session.greeting
-        session.both_connected(address)
+        session.outbound = leg
+        session.opened = opened
+        session.both_connected(leg.address)
         if isinstance(greeting, PeerGreeting):
             greeting.grant(opened)
         else:
