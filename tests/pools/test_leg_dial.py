@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from greenlet import getcurrent
 
 from pools.handshake import OverlayKey
 from pools.key_file import KeyFile
@@ -14,8 +15,9 @@ from pools.ledger import leg_id
 from pools.leg_dial import LegDialler
 from pools.net.clock import monotonic_s
 from pools.net.endpoint import Endpoint
-from pools.net.errors import LegError, Phase
+from pools.net.errors import LegError, MidmileError, Phase, Side
 from pools.net.resolver import Resolver
+from pools.net.stream import StreamClosed
 from pools.peer import Peer
 from tests.floor import Floor
 from tests.pools.far_gateway import KEY, LIMIT_S, NAME, FarGateway, addresses_only, hold_session, wait_until, write_key
@@ -139,3 +141,26 @@ def test_somebody_elses_timeout_is_not_taken_for_ours(floor: Floor, tmp_path: Pa
         far.is_silent = True
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.2):
             dialler(floor, tmp_path).dial(far.peer(), limit_s=LIMIT_S)
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+@pytest.mark.parametrize(
+    "error", [StreamClosed(), LegError(Side.INBOUND, Phase.CONNECT, errno.ECONNRESET, "the client left")]
+)
+def test_what_is_thrown_in_from_outside_ends_all_tries(
+    floor: Floor, tmp_path: Path, error: MidmileError, hosts: int
+) -> None:
+    """A session that was killed, or whose client left, must not go on with the next address, nor with another error."""
+    write_key(tmp_path)
+    with FarGateway(floor.readiness) as far:
+        far.is_silent = True
+        info = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", far.endpoint.port))] * hosts
+        resolver = Resolver(again_after_s=60.0, on_failure=lambda: None, lookup=lambda *_: info)
+        legs = dialler(floor, tmp_path, resolver=resolver)
+        peer = Peer(NAME, Endpoint("mumbai.example", far.endpoint.port))
+        thrower = gevent.get_hub().loop.timer(0.05)
+        thrower.start(getcurrent().throw, error)
+        with pytest.raises(type(error)) as caught:
+            legs.dial(peer, limit_s=LIMIT_S)
+        assert caught.value is error
+        thrower.close()

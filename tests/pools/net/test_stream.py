@@ -193,6 +193,22 @@ def test_prompt_makes_a_reader_look_once_more() -> None:
         stream.close()
 
 
+def test_prompt_wakes_nobody_who_has_stopped_reading() -> None:
+    """A greenlet of the pool that is woken between two jobs would end, and the next job with it."""
+    with Floor() as floor:
+        stream, _ = floor.leg()
+        looks: list[str] = []
+        stream.on_readable = lambda: looks.append("before")
+        stream.prompt()
+        stream.on_readable = lambda: looks.append("now")
+        turn_until(lambda: looks)
+        stream.prompt()
+        stream.on_readable = None
+        settle()
+        assert looks == ["now"]
+        stream.close()
+
+
 def test_repr_shows_what_is_known() -> None:
     with Floor() as floor:
         stream, _ = floor.leg()
