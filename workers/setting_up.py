@@ -117,17 +117,19 @@ class SettingUp:
         if not self._is_asking:
             return
         self._is_asking = False
-        session = self._session
+        try:
+            self._go_on(leg, answer)
+        except LegError as error:
+            self._session.refuse(error)
+
+    def _go_on(self, leg: PoolLeg, answer: Opened | LegError) -> None:
         if isinstance(answer, LegBroke):
             self._leg_was_stale()
-            session.room.greenlets.run(self.run)
+            self._session.room.greenlets.run(self.run)
         elif isinstance(answer, LegError):
-            session.refuse(answer)
+            raise answer
         else:
-            try:
-                self._opened(answer, leg)
-            except LegError as error:
-                session.refuse(error)
+            self._opened(answer, leg)
 
     def _hear(self, greeting: Greeting | PeerGreeting) -> Request:
         session = self._session
