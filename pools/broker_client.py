@@ -3,6 +3,7 @@
 Taking a leg never waits for the broker, and nothing here needs one: without it a miss dials, and idle legs go on.
 """
 
+import itertools
 import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -10,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pools.broker_messages import FromBroker, FromWorker, Give, Stats, decode_from_broker
 from pools.channel import Channel
 from pools.depot import largest_size
+from pools.frame_bodies import Link
 from pools.leg import PoolLeg
 from pools.leg_dial import LegDialler
-from pools.net.errors import Fault, MidmileError, ProtocolError
+from pools.net.errors import Fault, LegError, MidmileError, ProtocolError
 from pools.net.readiness import Readiness
-from pools.path_choice import PathSample
+from pools.path_choice import PathSample, chained
 from pools.peer import Peer
-from pools.peer_legs import PeerLegs
+from pools.peer_legs import UNKNOWN, PeerLegs
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +85,9 @@ class BrokerClient:
         legs.account.dialling += 1
         try:
             leg = self._dialler.dial(legs.peer, limit_s=limit_s)
+        except LegError:
+            legs.account.dial_failures += 1
+            raise
         finally:
             legs.account.dialling -= 1
         legs.adopt(leg)
@@ -91,6 +96,22 @@ class BrokerClient:
     def state(self, peer: str) -> PathSample:
         """Tell what is known of the link to `peer`; one that nobody has spoken of may well be up."""
         return self._legs[peer].sample
+
+    def path(self, gateways: Sequence[str]) -> PathSample:
+        """Tell what is known of a path through `gateways`, of which the first is a peer.
+
+        What lies behind a peer is known from its own words, so the links from the third gateway on are known only
+        where it is a peer of ours, too.
+        """
+        links = [self.state(gateways[0])]
+        for near, far in itertools.pairwise(gateways):
+            beyond = self._legs[near].beyond if near in self._legs else {}
+            links.append(beyond.get(far, UNKNOWN))
+        return chained(links)
+
+    def links(self) -> tuple[Link, ...]:
+        """Give what is known of each peer, for other gateways."""
+        return tuple(_link(name, legs.sample) for name, legs in self._legs.items())
 
     def beat(self) -> None:
         """Put away what is too old, and report; call it every `pools.refill.DEMAND_INTERVAL_S`."""
@@ -137,3 +158,8 @@ class BrokerClient:
             channel.close()
         for legs in self._legs.values():
             legs.broker_left()
+
+
+def _link(name: str, sample: PathSample) -> Link:
+    rtt_us = 0 if sample.rtt_s is None else min(round(sample.rtt_s * 1e6), (1 << 32) - 1)
+    return Link(name, sample.is_up, rtt_us, round(sample.loss * 1e6))

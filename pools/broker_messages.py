@@ -27,7 +27,8 @@ from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import msgpack
 
-from pools.message_rules import CARDS, COUNT, FLAG, IDS, NAME, PER_MILLION, ROUNDS, LegCard, Rule
+from pools.frame_bodies import Link
+from pools.message_rules import CARDS, COUNT, FLAG, IDS, LINKS, NAME, PER_MILLION, ROUNDS, LegCard, Rule
 from pools.net.errors import Fault, ProtocolError
 from pools.net.fd_passing import MESSAGE_LIMIT
 
@@ -111,6 +112,8 @@ class Stats(_Message):
         hits: takes that found a leg, since the worker began.
         misses: takes that found none, likewise.
         unfit: legs found readable, broken or too old, likewise.
+        dial_failures: of the legs that sessions dialled on a miss, those that came to nothing, likewise.
+        window: median congestion window of its idle legs, segments; 0 without any.
     """
 
     lent: int
@@ -119,10 +122,12 @@ class Stats(_Message):
     hits: int
     misses: int
     unfit: int
+    dial_failures: int = 0
+    window: int = 0
 
     kind: ClassVar[str] = "stats"
     rules: ClassVar[Mapping[str, Rule]] = dict.fromkeys(
-        ("lent", "lent_peak", "dialling", "hits", "misses", "unfit"), COUNT
+        ("lent", "lent_peak", "dialling", "hits", "misses", "unfit", "dial_failures", "window"), COUNT
     )
 
 
@@ -153,6 +158,7 @@ class PeerState(_Message):
         rounds: of a magazine from now on.
         rtt_us: smoothed; 0 while unknown.
         loss_ppm: lost probes, parts in a million.
+        beyond: the peer's own links.
     """
 
     is_up: bool
@@ -160,6 +166,7 @@ class PeerState(_Message):
     rounds: int
     rtt_us: int
     loss_ppm: int
+    beyond: tuple[Link, ...] = ()
 
     kind: ClassVar[str] = "peer_state"
     rules: ClassVar[Mapping[str, Rule]] = {
@@ -168,6 +175,7 @@ class PeerState(_Message):
         "rounds": ROUNDS,
         "rtt_us": COUNT,
         "loss_ppm": PER_MILLION,
+        "beyond": LINKS,
     }
 
 

@@ -49,10 +49,11 @@ class PoolLeg(FrameStream):
         card: what is known of it wherever it goes; None at the acceptor, whose legs stay in their process.
         keeper: who has it between sessions; None while nobody does.
         links: gives what a PING is answered with, see `pools.frame_bodies.Pong`.
+        told_links: the peer's own links, by its last PONG.
         retransmits: segments sent again up to the end of its last session, for whoever counts those of the next.
     """
 
-    __slots__ = ("_address", "card", "keeper", "links", "peer", "retransmits", "state")
+    __slots__ = ("_address", "card", "keeper", "links", "peer", "retransmits", "state", "told_links")
 
     def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
         super().__init__(readiness, sock, fd)
@@ -62,6 +63,7 @@ class PoolLeg(FrameStream):
         self.keeper: LegKeeper | None = None
         self.retransmits = 0
         self.links: Callable[[], tuple[Link, ...]] = tuple
+        self.told_links: tuple[Link, ...] = ()
         self._address: SocketAddress | None = None
 
     def __repr__(self) -> str:
@@ -262,7 +264,9 @@ class PoolLeg(FrameStream):
         """
         self.state.received(frame.type, frame.session)
         body = decode(frame)
-        if isinstance(body, Ping):
+        if isinstance(body, Pong):
+            self.told_links = body.links
+        elif isinstance(body, Ping):
             self.say(Pong.to(body, self.links()))
         return body
 

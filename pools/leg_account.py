@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol, TypeVar
+from statistics import median_low
+from typing import Final, Protocol, TypeVar
 
 from pools import idle_leg
 from pools.broker_messages import FromWorker, Give, Gone, Held, Stats
 from pools.leg import PoolLeg
 from pools.message_rules import IDS_LIMIT
 from pools.net.readiness import Readiness
+from pools.net.tcp_info import tcp_info
 
 Item = TypeVar("Item")
+
+_ASKED: Final = 16  # idle legs whose windows are looked at: those to be lent next
 
 
 class Line(Protocol):
@@ -36,6 +40,7 @@ class LegAccount:
         hits: takes that found a leg, since the worker began.
         misses: takes that found none.
         unfit: legs that were found dead or too old while they were idle.
+        dial_failures: dials of sessions that found no leg, and came to nothing.
     """
 
     def __init__(self, peer: str, *, line: Line, readiness: Readiness) -> None:
@@ -43,11 +48,12 @@ class LegAccount:
         self.hits = 0
         self.misses = 0
         self.unfit = 0
+        self.dial_failures = 0
         self._peer = peer
         self._line = line
         self._readiness = readiness
         self._lent_peak = 0
-        self._told = (0, 0, 0)  # hits, misses and unfit, as a broker heard them last
+        self._told = (0, 0, 0, 0)  # hits, misses, unfit and failed dials, as a broker heard them last
         self._gone: list[int] = []
 
     def open(self, legs: Iterable[PoolLeg], *, lent: int) -> None:
@@ -77,16 +83,22 @@ class LegAccount:
         for portion in portions(gone, IDS_LIMIT):
             self._line.say(Gone(self._peer, tuple(portion)))
 
-    def report(self, lent: int) -> None:
-        """Report on the interval of demand that ends now."""
-        counts = (self.hits, self.misses, self.unfit)
-        if self._report(lent, counts):
+    def report(self, lent: int, idle: Sequence[PoolLeg]) -> None:
+        """Report on the interval of demand that ends now; `idle` legs, lent last first, are asked for their windows."""
+        counts = (self.hits, self.misses, self.unfit, self.dial_failures)
+        if self._report(lent, counts, window=median_window(idle[-_ASKED:])):
             self._told = counts
             self._lent_peak = lent
 
-    def _report(self, lent: int, counts: tuple[int, int, int]) -> bool:
+    def _report(self, lent: int, counts: tuple[int, int, int, int], *, window: int = 0) -> bool:
         peak = max(lent, self._lent_peak)
-        return self._line.say(Stats(self._peer, lent, peak, self.dialling, *counts))
+        return self._line.say(Stats(self._peer, lent, peak, self.dialling, *counts, window))
+
+
+def median_window(legs: Iterable[PoolLeg]) -> int:
+    """Give the median congestion window of `legs` in segments, 0 without any: a system call for each."""
+    windows = [tcp_info(leg.socket).snd_cwnd_segments for leg in legs]
+    return median_low(windows) if windows else 0
 
 
 def portions(items: Iterable[Item], limit: int) -> Iterator[list[Item]]:

@@ -12,7 +12,7 @@ import gevent
 from gevent import Greenlet
 
 from pools import idle_leg
-from pools.frame_bodies import Ping
+from pools.frame_bodies import Link, Ping
 from pools.leg import PoolLeg
 from pools.leg_dial import HANDSHAKE_S, LegDialler
 from pools.link_health import LinkHealth, LinkState
@@ -61,6 +61,11 @@ class LinkProbe:
 
     def __repr__(self) -> str:
         return f"<LinkProbe {self._peer.name} {self.health.state} {self._leg!r}>"
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The peer's own links, as it told of them last; none while nothing leads there."""
+        return self._leg.told_links if self._leg is not None else ()
 
     def start(self) -> None:
         """Probe now and from now on."""

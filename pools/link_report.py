@@ -6,13 +6,18 @@ from typing import Any
 
 from pools.broker_messages import Stats
 from pools.leg import PoolLeg
+from pools.leg_account import median_window
 from pools.link_health import LinkHealth
 from pools.net.clock import monotonic_ns
 from pools.net.link_board import LinkCell, LinkRow
-from pools.net.tcp_info import tcp_info
 from pools.peer_pool import PeerPool
 
-_COUNTED = {"hits": LinkCell.HITS_TOTAL, "misses": LinkCell.MISSES_TOTAL, "unfit": LinkCell.UNFIT_TOTAL}
+_COUNTED = {
+    "hits": LinkCell.HITS_TOTAL,
+    "misses": LinkCell.MISSES_TOTAL,
+    "unfit": LinkCell.UNFIT_TOTAL,
+    "dial_failures": LinkCell.DIAL_FAILED_TOTAL,
+}
 
 
 class LinkReport:
@@ -65,9 +70,10 @@ class LinkReport:
         return self._note_filled(len(pool.ledger) - pool.lent >= pool.limits.pool_min)
 
     def write_window(self, legs: Iterable[PoolLeg]) -> None:
-        """Write the median congestion window of the depot's `legs`: a system call for each."""
-        windows = [tcp_info(leg.socket).snd_cwnd_segments for leg in legs]
-        self._row[LinkCell.WINDOW_SEGMENTS] = median_low(windows) if windows else 0
+        """Write the median congestion window of idle legs: the median of what the workers and the depot have."""
+        windows = [median_window(legs), *(stats.window for stats in self._heard.values())]
+        known = [window for window in windows if window]
+        self._row[LinkCell.WINDOW_SEGMENTS] = median_low(known) if known else 0
 
     def _note_filled(self, is_filled: bool) -> bool:
         has_risen = is_filled and not self._was_filled

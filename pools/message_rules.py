@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
 
+from pools.frame_bodies import LINKS_LIMIT, Link
 from pools.net.errors import Fault, ProtocolError
 from pools.net.fd_passing import DESCRIPTOR_LIMIT
 
@@ -116,11 +117,36 @@ def _listed(value: Any, limit: int) -> list[Any]:
     return value
 
 
+def _are_links(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) <= LINKS_LIMIT and all(map(_is_link, value))
+
+
+def _is_link(value: object) -> bool:
+    if not isinstance(value, Link):
+        return False
+    parts: tuple[object, ...] = value
+    gateway, is_up, rtt_us, loss_ppm = parts
+    is_measured = is_whole(rtt_us, range(1 << 32)) and is_whole(loss_ppm, range(1_000_001))
+    return _is_name(gateway) and isinstance(is_up, bool) and is_measured
+
+
+def _read_links(value: Any) -> tuple[Link, ...]:
+    if not isinstance(value, list) or not all(isinstance(row, list) and len(row) == len(Link._fields) for row in value):
+        raise TypeError(f"a list of lists of {len(Link._fields)}")
+    return tuple(Link(*row) for row in value)
+
+
 FLAG: Final = Rule("true or false", lambda value: isinstance(value, bool))
 COUNT: Final = whole(range(1 << 63))
 ROUNDS: Final = whole(range(1, DESCRIPTOR_LIMIT + 1))
 PER_MILLION: Final = whole(range(1_000_001))
 NAME: Final = Rule("a name of 1 to 64 characters", _is_name)
+LINKS: Final = Rule(
+    f"up to {LINKS_LIMIT} links",
+    _are_links,
+    read=_read_links,
+    write=lambda links: [list(link) for link in links],
+)
 IDS: Final = Rule(f"1 to {IDS_LIMIT} numbers of legs, each once", _are_ids, read=_read_ids)
 CARDS: Final = Rule(
     f"1 to {DESCRIPTOR_LIMIT} cards of legs, each once",

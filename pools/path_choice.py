@@ -45,6 +45,22 @@ class PathSample:
         return float("inf") if self.rtt_s is None else self.rtt_s * (1 + LOSS_WEIGHT * self.loss)
 
 
+def chained(links: Sequence[PathSample]) -> PathSample:
+    """Give what is known of a path that consists of `links`, one after another; at least one.
+
+    Of a link that nobody has told of, nothing is known to be wrong, and its round-trip time is not known.
+    """
+    rtts = [link.rtt_s for link in links]
+    passes = 1.0
+    for link in links:
+        passes *= 1 - link.loss
+    return PathSample(
+        is_up=all(link.is_up for link in links),
+        rtt_s=None if None in rtts else sum(rtt for rtt in rtts if rtt is not None),
+        loss=1 - passes,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PathChoice:
     """The path in use.

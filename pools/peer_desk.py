@@ -153,7 +153,13 @@ class PeerDesk:
         rtt_us = round(health.round_trip.smoothed_s * 1e6) if health.round_trip else 0
         is_up = health.state is not LinkState.DOWN
         return PeerState(
-            self.peer.name, is_up, self._is_crowded, self.pool.depot.size, rtt_us, round(health.loss * 1e6)
+            self.peer.name,
+            is_up,
+            self._is_crowded,
+            self.pool.depot.size,
+            rtt_us,
+            round(health.loss * 1e6),
+            self._probe.links,
         )
 
     def _dial(self) -> None:

@@ -31,6 +31,7 @@ class PeerLegs:
     Attributes:
         account: what the broker hears of them.
         sample: what the broker says of the link, for the choice of a path.
+        beyond: the same of the peer's own links, by the names of its peers.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PeerLegs:
         self.peer = peer
         self.account = LegAccount(peer.name, line=line, readiness=readiness)
         self.sample = UNKNOWN
+        self.beyond: dict[str, PathSample] = {}
         self._cache: CoreCache[PoolLeg] = CoreCache(size)
         self._readiness = readiness
         self._line = line
@@ -105,6 +107,7 @@ class PeerLegs:
     def broker_left(self) -> None:
         """Go on alone: nobody knows now whether the peer is there."""
         self.sample = UNKNOWN
+        self.beyond = {}
         self._is_crowded = False
 
     def hear(self, message: FromBroker, legs: Sequence[PoolLeg]) -> None:
@@ -122,7 +125,7 @@ class PeerLegs:
         """Look through what is idle, and report; once in each interval of demand."""
         self._sweep()
         self._ask_if_low()
-        self.account.report(self._cache.lent_count)
+        self.account.report(self._cache.lent_count, self._cache.idle)
 
     def surrender(self) -> None:
         """Give all idle legs to the broker, or close them: this worker ends."""
@@ -144,7 +147,8 @@ class PeerLegs:
 
     def _learn(self, state: PeerState) -> None:
         was_up = self.sample.is_up
-        self.sample = PathSample(state.is_up, state.rtt_us / 1e6 if state.rtt_us else None, state.loss_ppm / 1e6)
+        self.sample = _sample(state.is_up, state.rtt_us, state.loss_ppm)
+        self.beyond = {link.gateway: _sample(*link[1:]) for link in state.beyond}
         self._is_crowded = state.is_crowded
         self._hand_back(self._cache.resize(state.rounds))
         if was_up and not state.is_up:
@@ -191,6 +195,10 @@ class PeerLegs:
     def _end(self, leg: PoolLeg) -> None:
         idle_leg.retire(leg)
         self.account.strike_out(leg)
+
+
+def _sample(is_up: bool, rtt_us: int, loss_ppm: int) -> PathSample:
+    return PathSample(is_up, rtt_us / 1e6 if rtt_us else None, loss_ppm / 1e6)
 
 
 def _is_old(leg: PoolLeg) -> bool:

@@ -110,16 +110,10 @@ class Crossing:
             OpenRefused: a gateway said why it cannot be.
             LegError: no leg, or none that brought an answer in time.
         """
-        while self._broken_legs < _POOLED_TRIES:
-            leg = self._legs.take(peer)
-            if leg is None:
-                break
-            try:
-                return leg, self._ask(leg, message, until_s)
-            except LegBroke:
-                self._on_stale()
-        leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
-        return leg, self._ask(leg, message, until_s)
+        try:
+            return self._open(peer, message, until_s)
+        finally:
+            self._broken_legs = 0  # another path has its own
 
     def begin(self, leg: PoolLeg, message: Open, on_answer: Callable[["Answer"], None]) -> None:
         """Ask for the session on `leg`, without waiting.
@@ -182,6 +176,18 @@ class Crossing:
             leg.prompt()
 
     # How.
+
+    def _open(self, peer: str, message: Open, until_s: float) -> tuple[PoolLeg, Opened]:
+        while self._broken_legs < _POOLED_TRIES:
+            leg = self._legs.take(peer)
+            if leg is None:
+                break
+            try:
+                return leg, self._ask(leg, message, until_s)
+            except LegBroke:
+                self._on_stale()
+        leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
+        return leg, self._ask(leg, message, until_s)
 
     def _ask(self, leg: PoolLeg, message: Open, until_s: float) -> Opened:
         waiter = _Waiter()

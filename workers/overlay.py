@@ -11,7 +11,7 @@ from typing import Final
 
 import gevent
 
-from pools.frame_bodies import Open
+from pools.frame_bodies import Link, Open
 from pools.frames import FrameType, Role
 from pools.leg import EndOfLeg, PoolLeg
 from pools.leg_dial import keep_alive
@@ -41,10 +41,11 @@ class Overlay:
         row: where legs are counted.
         on_open: called in the hub with a leg and the OPEN that came on it. The session that begins there has the leg
             until it calls `PoolLeg.finish` or `PoolLeg.close`.
+        links: gives what openers are told of this gateway's own links.
         parting_s: how long an opener may take to end a refused session, or to close a leg after GOAWAY; seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two ways out, to sessions and to the operator's limits
         self,
         door: Door,
         *,
@@ -52,6 +53,7 @@ class Overlay:
         room: int,
         row: Row,
         on_open: Callable[[PoolLeg, Open], None],
+        links: Callable[[], tuple[Link, ...]] = tuple,
         parting_s: float = _PARTING_S,
     ) -> None:
         self._door = door
@@ -59,6 +61,7 @@ class Overlay:
         self._room = room
         self._row = row
         self._on_open = on_open
+        self._links = links
         self._parting_s = parting_s
         self._legs: set[PoolLeg] = set()
         self._idle: set[PoolLeg] = set()  # of those, the ones that no session has
@@ -128,6 +131,7 @@ class Overlay:
         keep_alive(leg)
         leg.begin(Role.ACCEPTOR, peer)
         leg.keeper = self
+        leg.links = self._links
         self._legs.add(leg)
         self._row.add(Cell.LEGS_ACCEPTED)
         self._row[Cell.LEGS_INBOUND] = len(self._legs)

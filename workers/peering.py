@@ -12,7 +12,7 @@ from typing import Final
 import gevent
 
 from pools.broker_client import BrokerClient
-from pools.frame_bodies import Open
+from pools.frame_bodies import Link, Open
 from pools.key_file import KeyFile
 from pools.leg import PoolLeg
 from pools.leg_dial import LegDialler
@@ -103,13 +103,17 @@ class Peering:
             room=legs_within(descriptors, sessions=sessions_limit),
             row=post.row,
             on_open=self._opened,
+            links=self._links,
         )
 
     def _opened(self, leg: PoolLeg, message: Open) -> None:
         self.on_open(leg, message)
 
     def _sample(self, path: Path) -> PathSample:
-        return _DOWN if self.legs is None else self.legs.state(path[0])
+        return _DOWN if self.legs is None else self.legs.path(path)
+
+    def _links(self) -> tuple[Link, ...]:
+        return () if self.legs is None else self.legs.links()
 
     def _peer_down(self, peer: str) -> None:
         _log.info("gateway %s does not answer", peer)
