@@ -26,8 +26,8 @@ from pools.peer import Peer
 HANDSHAKE_S = 5.0
 """For a whole handshake, at either end."""
 
-KEEPALIVE_IDLE_S = 30
-"""Below the 240 s after which the strictest of the clouds forgets a flow, and half of what one lost probe costs."""
+KEEPALIVE_IDLE_S = 15
+"""Far below the 240 s after which the strictest of the clouds forgets a flow."""
 
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_PROBES = 3
@@ -121,7 +121,10 @@ class LegDialler:
 
 
 def keep_alive(leg: PoolLeg) -> None:
-    """Have the kernel find out that an idle or stuck leg leads nowhere: within 45 s idle, 20 s with data under way."""
+    """Have the kernel find out that a leg leads nowhere, and reset its session: 20 s after data, 25 s where it is idle.
+
+    The user timeout counts for keepalive probes, too (tcp_keepalive_timer() in the kernel's net/ipv4/tcp_timer.c).
+    """
     sockopts.keepalive(leg.socket, idle_s=KEEPALIVE_IDLE_S, interval_s=_KEEPALIVE_INTERVAL_S, probes=_KEEPALIVE_PROBES)
     sockopts.user_timeout(leg.socket, _USER_TIMEOUT_S)
 

@@ -57,6 +57,7 @@ class Crossing:
     Attributes:
         words: what goes before the client's own bytes; of no use any more once a try has begun.
         forward: the pump into the leg that is tried; None before the first.
+        dials: the pool has nothing for this session.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Crossing:
         "_on_stale",
         "_resets",
         "_room",
+        "dials",
         "forward",
         "words",
     )
@@ -93,6 +95,7 @@ class Crossing:
         self._on_answer: Callable[[Answer], None] = _nobody_waits
         self._leg: PoolLeg | None = None
         self._broken_legs = 0
+        self.dials = False
         self.words = words
         self.forward: IntoLeg | None = None
 
@@ -113,7 +116,7 @@ class Crossing:
         try:
             return self._open(peer, message, until_s)
         finally:
-            self._broken_legs = 0  # another path has its own
+            self._broken_legs, self.dials = 0, False  # another path has its own legs
 
     def begin(self, leg: PoolLeg, message: Open, on_answer: Callable[["Answer"], None]) -> None:
         """Ask for the session on `leg`, without waiting.
@@ -178,10 +181,7 @@ class Crossing:
     # How.
 
     def _open(self, peer: str, message: Open, until_s: float) -> tuple[PoolLeg, Opened]:
-        while self._broken_legs < _POOLED_TRIES:
-            leg = self._legs.take(peer)
-            if leg is None:
-                break
+        while not self.dials and (leg := self._legs.take(peer)) is not None:
             try:
                 return leg, self._ask(leg, message, until_s)
             except LegBroke:
@@ -265,6 +265,7 @@ class Crossing:
     def _broken(self, leg: PoolLeg, error: StreamFailed | ProtocolError) -> None:
         self._hold()
         self._broken_legs += 1
+        self.dials = self._broken_legs >= _POOLED_TRIES
         leg.close()
         number = error.errno or errno.EPROTO
         self._on_answer(LegBroke(Side.OUTBOUND, Phase.CONNECT, number, f"gateway {leg.peer}", retryable=True))

@@ -104,11 +104,12 @@ class SettingUp:
         except LegError as error:
             session.refuse(error)
             return True
+        crossing = self._prepare(path, session.legs)
         leg = session.legs.take(path[0])
         if leg is None:
+            crossing.dials = True
             return False
         self._is_asking = True
-        crossing = self._prepare(path, session.legs)
         crossing.begin(leg, self._message(path, request), partial(self._answered, leg))
         return True
 

@@ -73,6 +73,20 @@ def test_a_peer_that_cannot_be_dialled_is_passed_over() -> None:
         assert world.counts == {"OPEN_RETRIES": 1}
 
 
+def test_dead_legs_of_one_path_are_not_held_against_the_next() -> None:
+    with crossroads(paths=TWO) as world:
+        for _ in range(2):
+            reset(world.legs.ready("mumbai").sock)
+        reset(world.legs.ready("singapore").sock)
+        second = world.legs.ready("singapore")
+        client = world.begin()
+        second.opened()
+        second.grant()
+        finish(world, client, second)
+        assert world.legs.dialled == ["mumbai"]
+        assert world.counts == {"OPEN_RETRIES": 4, "LEGS_STALE": 3}
+
+
 def test_a_silent_peer_has_its_share_of_the_time() -> None:
     with crossroads(paths=TWO, connect=3.0) as world:
         first, second = world.legs.ready("mumbai"), world.legs.ready("singapore")
