@@ -128,6 +128,7 @@ class Legs:
         self.idle: list[PoolLeg] = []
         self.lent: set[PoolLeg] = set()
         self.dialled: list[str] = []
+        self.misses = 0
 
     def ready(self, peer: str = "mumbai", **buffers: int) -> Far:
         """Have an idle leg, which is taken behind those that are there already."""
@@ -154,6 +155,7 @@ class Legs:
                 self.idle.remove(leg)
                 self.lent.add(leg)
                 return leg
+        self.misses += 1
         return None
 
     def dial(self, peer: str, *, limit_s: float) -> PoolLeg:

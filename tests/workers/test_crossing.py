@@ -155,7 +155,7 @@ def test_after_two_dead_legs_a_new_one_is_dialled(world: Crossroads) -> None:
     assert new.hear_data(len(EARLY)) == EARLY
     new.grant()
     ends_in_order(world, client, new)
-    assert (world.legs.dialled, len(world.legs.idle)) == (["mumbai"], 2)
+    assert (world.legs.dialled, len(world.legs.idle), world.legs.misses) == (["mumbai"], 2, 0)
     assert world.counts == {"LEGS_STALE": 2, "OPEN_RETRIES": 2}
 
 
@@ -175,6 +175,7 @@ def test_without_a_leg_and_a_peer_the_client_is_reset(world: Crossroads) -> None
     client = world.begin()
     assert rest_of(client) == (b"", "reset")
     assert [line[7:9] for line in world.logged()] == [["SC", "ECONNREFUSED"]]
+    assert world.legs.misses == 1
 
 
 def test_a_new_leg_that_breaks_is_not_replaced(world: Crossroads) -> None:

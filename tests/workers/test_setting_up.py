@@ -171,6 +171,19 @@ def test_a_proxys_client_hears_that_it_is_open_before_the_answer() -> None:
         finish(world, client, far)
 
 
+def test_a_client_that_leaves_between_two_legs_ends_the_dial() -> None:
+    with crossroads(mode=Mode.CONNECT) as world:
+        stale = world.legs.ready()
+        world.legs.dial_hangs()
+        client = ask_proxy(world, Mode.CONNECT)
+        stale.opened()
+        reset(stale.sock)
+        turn_until(lambda: world.legs.dialled)
+        reset(client)
+        world.lets_go()
+        assert ends(world) == [["CC", "ECONNRESET", "via=-/mumbai"]]
+
+
 def test_a_refused_client_that_has_left_is_no_fault() -> None:
     with crossroads(mode=Mode.SOCKS5) as world:
         far = world.legs.ready()
