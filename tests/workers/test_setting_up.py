@@ -7,6 +7,7 @@ import pytest
 
 from pools.leg_pumps import KEPT_LIMIT_BYTES
 from pools.net.endpoint import Endpoint
+from pools.net.pump import LARGE_BYTES
 from pools.net.scoreboard import Cell
 from tests.floor import receive, refusing_address, reset, rest_of, send_all, silent_address, turn_until
 from tests.workers.crossroads import Crossroads, Far, crossroads, reset_of
@@ -184,6 +185,20 @@ def test_a_client_that_leaves_between_two_legs_ends_the_dial() -> None:
         assert ends(world) == [["CC", "ECONNRESET", "via=-/mumbai"]]
 
 
+@pytest.mark.parametrize("mode", [Mode.FORWARD, Mode.CONNECT])
+def test_a_client_that_leaves_behind_a_long_message_is_found_by_a_pump_in_its_greenlet(mode: Mode) -> None:
+    """Who sets the session up must not run in there: nobody would come back to the pump."""
+    with crossroads(mode=mode) as world:
+        far = world.legs.ready()
+        client = world.begin() if mode is Mode.FORWARD else ask_proxy(world, mode)
+        far.opened()
+        assert client.send(MUCH[:LARGE_BYTES]) == LARGE_BYTES
+        reset(client)
+        said = far.rest()
+        assert (said[1], reset_of(said)) == (MUCH[:LARGE_BYTES], errno.ECONNRESET)
+        assert ends(world) == [["CC", "ECONNRESET", "via=-/mumbai"]]
+
+
 def test_a_refused_client_that_has_left_is_no_fault() -> None:
     with crossroads(mode=Mode.SOCKS5) as world:
         far = world.legs.ready()
@@ -201,10 +216,11 @@ def test_from_here_goes_what_was_said_to_a_peer_in_vain(is_over: bool) -> None:
         far = world.legs.ready()
         client = world.begin()
         send_all(client, EARLY)
+        if is_over:  # in one go with what it says: the kernel tells of both once
+            client.shutdown(socket.SHUT_WR)
         far.opened()
         far.hear_data(len(EARLY))
         if is_over:
-            client.shutdown(socket.SHUT_WR)
             far.hear_fin()
         far.refuse()
         origin = world.accept()
