@@ -7,6 +7,7 @@ import pytest
 
 from pools.leg_pumps import KEPT_LIMIT_BYTES
 from pools.net.endpoint import Endpoint
+from pools.net.errors import Phase
 from pools.net.pump import LARGE_BYTES
 from pools.net.scoreboard import Cell
 from tests.floor import receive, refusing_address, reset, rest_of, send_all, silent_address, turn_until
@@ -208,6 +209,17 @@ def test_a_refused_client_that_has_left_is_no_fault() -> None:
         reset(client)
         world.lets_go()
         assert len(ends(world)) == 1
+
+
+def test_nobody_listens_any_more_to_a_client_that_was_told() -> None:
+    with silent_address() as address, crossroads(paths=((),), mode=Mode.CONNECT) as world:
+        world.target = Endpoint(*address)
+        client = ask_proxy(world, Mode.CONNECT)
+        turn_until(lambda: world.session.phase is Phase.CONNECT)
+        client.send(b"!", socket.MSG_OOB)  # makes each look at the leg ask the kernel for an error
+        turn_until(lambda: world.session.inbound.unsure)
+        world.floor.in_hub(world.session.time_out)
+        assert rest_of(client)[0].startswith(b"HTTP/1.1 504 ")
 
 
 @pytest.mark.parametrize("is_over", [False, True])
