@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pools.frame_bodies import Reset
 from tests.floor import Floor, receive, reset, rest_of, send_all, settle, turn_until
 from tests.workers.crossroads import Crossroads, Far, reset_of
+from workers.settings import Mode
 
 EARLY = b"hello"
 
@@ -212,6 +213,8 @@ class Story:
         self.fars = [world.legs.ready(), world.legs.to_dial()]
         self.hung = world.legs.dial_hangs()
         self.client = world.begin()
+        if world.session.listen.mode is Mode.CONNECT:
+            send_all(self.client, f"CONNECT {world.target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         self.far = self.fars[0]
         self.far.opened()
         self.sent = b""
@@ -297,10 +300,11 @@ EVENTS = sorted(name for name, one in vars(Story).items() if callable(one) and n
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(EVENTS), max_size=10), st.booleans())
-def test_any_order_of_events_ends_once_and_leaves_nothing(events: list[str], at_once: bool) -> None:
+@given(st.lists(st.sampled_from(EVENTS), max_size=10), st.booleans(), st.sampled_from([Mode.FORWARD, Mode.CONNECT]))
+def test_any_order_of_events_ends_once_and_leaves_nothing(events: list[str], at_once: bool, mode: Mode) -> None:
+    """A forward is set up without a greenlet as long as there are legs, a proxy's session in one."""
     with Floor() as floor:
-        world = Crossroads(floor)
+        world = Crossroads(floor, mode=mode)
         story = Story(world)
         for event in events:
             getattr(story, event)()
