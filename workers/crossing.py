@@ -207,7 +207,10 @@ class Crossing:
         finally:
             timeout.close()
         if isinstance(answer, LegError):
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # its traceback and this frame would hold each other
         return answer
 
     def _point_pump(self, leg: PoolLeg) -> None:
@@ -300,7 +303,8 @@ class _Waiter:
                 gevent.get_hub().switch()
         finally:
             self._greenlet = None
-        return self._answer
+        answer, self._answer = self._answer, None
+        return answer
 
 
 def _nobody_waits(_answer: Answer) -> None:

@@ -228,6 +228,8 @@ class Session:
 
     def time_out(self) -> None:
         """End a phase of the set-up whose deadline is over; in the hub."""
+        if not self.lives:
+            return
         side = Side.INBOUND if self.phase is Phase.REQUEST else Side.OUTBOUND
         self.interrupt(LegError(side, self.phase, errno.ETIMEDOUT, str(self.destination or "the client's request")))
 
@@ -272,7 +274,7 @@ class Session:
         sessions = self._sessions
         assert self.outbound is not None  # it is what was just connected
         sessions.relayed += 1
-        self._setting_up = None
+        self._is_set_up()
         self.relay = Relay(
             self.inbound,
             self.outbound,
@@ -308,7 +310,7 @@ class Session:
         """
         self._verdict = who
         self._sessions.ended(self, who, number)
-        self._setting_up = None
+        self._is_set_up()
         if not told:
             self.inbound.on_readable = None
             self._sessions.resets.cut(self.inbound, number)
@@ -329,6 +331,11 @@ class Session:
             full=self.full,
             began_s=self.began_s,
         )
+
+    def _is_set_up(self) -> None:
+        setting_up, self._setting_up = self._setting_up, None
+        if setting_up is not None:
+            setting_up.let_go()
 
     def _relay_ended(self) -> None:
         relay = self.relay

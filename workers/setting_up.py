@@ -90,6 +90,12 @@ class SettingUp:
             if isinstance(error, LegError):
                 self._session.refuse(error)
 
+    def let_go(self) -> None:
+        """Untie what this, the crossing and its pump hold of each other, so that no collector is needed."""
+        crossing, self._crossing = self._crossing, None
+        if crossing is not None:
+            crossing.forward = None
+
     def _ask_at_once(self) -> bool:
         """Do without a greenlet where a leg of the pool is at hand, and there is nothing to wait for but its answer.
 
@@ -118,17 +124,21 @@ class SettingUp:
         if not self._is_asking:
             return
         self._is_asking = False
+        session = self._session
         try:
             self._go_on(leg, answer)
         except LegError as error:
-            self._session.refuse(error)
+            session.refuse(error)
+        except Exception:  # noqa: BLE001  # the top of a session, as in `run`
+            _log.exception("session from %s: an error nobody expected", endpoint_of(session.client))
+            session.end(EndedBy.INTERNAL)
 
     def _go_on(self, leg: PoolLeg, answer: Opened | LegError) -> None:
         if isinstance(answer, LegBroke):
             self._leg_was_stale()
             self._session.room.greenlets.run(self.run)
-        elif isinstance(answer, LegError):
-            raise answer
+        elif isinstance(answer, LegError):  # not raised: its traceback and this frame would hold each other
+            self._session.refuse(answer)
         else:
             self._opened(answer, leg)
 
@@ -140,7 +150,7 @@ class SettingUp:
             if isinstance(greeting, Greeting):
                 session.proxied = greeting.proxied  # for the log, even where the rest made no sense
         session.destination = request.destination
-        session.requested_s = session.resolved_s = monotonic_s()
+        session.requested_s = session.resolved_s = session.requested_s or monotonic_s()  # what is heard again is old
         if isinstance(greeting, Greeting):
             self._words = greeting.words(request, session.client)
         return request

@@ -1,13 +1,19 @@
 """A gateway between two others: what comes from one goes on to the other as it came."""
 
 import errno
+import gc
+from collections import Counter
 
 import pytest
 
 from pools.frame_bodies import Opened, Refused, Reset, Where, encode
 from pools.frames import FrameType
 from tests.far_end import OPEN, plain
-from tests.workers.crossroads import ASKER, Crossroads, crossroads, reset_of
+from tests.floor import reset, rest_of, send_all
+from tests.workers.crossroads import ASKER, Crossroads, Far, crossroads, reset_of
+from workers.crossing import Crossing
+from workers.session import Session
+from workers.setting_up import SettingUp
 
 EARLY = b"hello"
 
@@ -112,3 +118,41 @@ def test_a_killed_transit_tells_both_sides(answered: bool) -> None:
             asker.hear_body()
         world.floor.in_hub(world.sessions.kill_all)
         assert reset_of(far.rest()) == reset_of(asker.rest()) == errno.ECONNABORTED
+
+
+@pytest.mark.parametrize("how", ["served", "refused", "refused everywhere", "left"])
+def test_what_was_needed_to_open_a_session_is_freed_without_the_collector(how: str) -> None:
+    """A session, its crossing and its pump led to one another, and a worker, which collects seldom, grew by 4 KiB."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with crossroads(paths=(("mumbai",),) * (2 if how == "refused everywhere" else 1)) as world:
+                _have_session(world, world.legs.ready("mumbai"), how)
+                world.lets_go()
+        kinds = Counter(type(each) for each in gc.get_objects() if isinstance(each, Session | SettingUp | Crossing))
+        assert max(kinds.values(), default=0) <= 1, "the last one may be known to who was called last"
+    finally:
+        gc.enable()
+
+
+def _have_session(world: Crossroads, far: Far, how: str) -> None:
+    client = world.begin()
+    send_all(client, EARLY)
+    far.opened()
+    assert far.hear_data(len(EARLY)) == EARLY
+    if how == "served":
+        far.grant()
+        far.fin()
+        client.shutdown(1)
+        far.hear_fin()
+    elif how == "refused":
+        far.refuse()
+        far.hear_fin()
+    elif how == "broken":
+        reset(far.sock)
+    else:
+        reset(client)
+        far.rest()
+    if how != "left":
+        rest_of(client)
