@@ -8,9 +8,8 @@ Pure: nonces and keys are arguments, deadlines are the caller's. docs/wire.md ha
 """
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from pools.body_values import Name
@@ -80,7 +79,7 @@ class Handshake:
             as the overlay's members are: whoever has a key can take any.
     """
 
-    __slots__ = ("_expected", "_hello", "_keys", "_stage", "peer_name")
+    __slots__ = ("_expected", "_hello", "_keys", "_theirs", "peer_name")
 
     def __init__(
         self, role: Role, gateway: Name, *, keys: Sequence[OverlayKey], nonce: bytes, peer: Name | None = None
@@ -91,7 +90,7 @@ class Handshake:
         self._hello = Hello(gateway, role, nonce)
         self._keys = {key.id: key for key in keys}
         self._expected = peer
-        self._stage: Callable[[Frame], bytes] = self._hear_hello
+        self._theirs: Hello | None = None
 
     def __repr__(self) -> str:
         state = f"with {self.peer_name}" if self.peer_name else "unfinished"
@@ -109,13 +108,13 @@ class Handshake:
         """
         if self.peer_name is not None:
             raise ProtocolError("expected no frame after the handshake; found more given", fault=Fault.OURS)
-        return self._stage(frame)
+        return self._hear_hello(frame) if self._theirs is None else self._hear_proof(self._theirs, frame)
 
     def _hear_hello(self, frame: Frame) -> bytes:
         _expect(FrameType.HELLO, frame)
         theirs = Hello.read(frame.body)
         self._check_hello(theirs)
-        self._stage = partial(self._hear_proof, theirs)
+        self._theirs = theirs
         if self._hello.role is Role.ACCEPTOR:
             return encode(self._hello)
         return encode(self._proof(next(iter(self._keys.values())), Role.OPENER, theirs))

@@ -1,5 +1,6 @@
 """Two gateways come to trust each other; everybody else learns nothing."""
 
+import gc
 import hashlib
 import hmac
 import re
@@ -37,6 +38,18 @@ def shake(opener: Handshake, acceptor: Handshake) -> list[FrameType]:
         said.append(frame(sent).type)
         sent, hears, other = hears.receive(frame(sent)), other, hears
     return said
+
+
+def test_a_handshake_is_freed_without_the_collector() -> None:
+    """What it waited for next led back to it, so that each leg, and each stranger, left one behind for a long time."""
+    gc.collect()
+    gc.disable()
+    try:
+        shake(end(Role.OPENER), end(Role.ACCEPTOR))
+        end(Role.ACCEPTOR)
+        assert not [each for each in gc.get_objects() if isinstance(each, Handshake)]
+    finally:
+        gc.enable()
 
 
 def test_four_frames_and_each_knows_the_other() -> None:

@@ -123,11 +123,12 @@ def test_a_killed_transit_tells_both_sides(answered: bool) -> None:
 @pytest.mark.parametrize("how", ["served", "refused", "refused everywhere", "left"])
 def test_what_was_needed_to_open_a_session_is_freed_without_the_collector(how: str) -> None:
     """A session, its crossing and its pump led to one another, and a worker, which collects seldom, grew by 4 KiB."""
+    paths = (("mumbai",),) * (2 if how == "refused everywhere" else 1)
     gc.collect()
     gc.disable()
     try:
         for _ in range(3):
-            with crossroads(paths=(("mumbai",),) * (2 if how == "refused everywhere" else 1)) as world:
+            with crossroads(paths=paths) as world:
                 _have_session(world, world.legs.ready("mumbai"), how)
                 world.lets_go()
         kinds = Counter(type(each) for each in gc.get_objects() if isinstance(each, Session | SettingUp | Crossing))
@@ -139,20 +140,29 @@ def test_what_was_needed_to_open_a_session_is_freed_without_the_collector(how: s
 def _have_session(world: Crossroads, far: Far, how: str) -> None:
     client = world.begin()
     send_all(client, EARLY)
-    far.opened()
-    assert far.hear_data(len(EARLY)) == EARLY
+    _hear_begin(far)
     if how == "served":
         far.grant()
         far.fin()
         client.shutdown(1)
         far.hear_fin()
-    elif how == "refused":
-        far.refuse()
-        far.hear_fin()
-    elif how == "broken":
-        reset(far.sock)
-    else:
+    elif how == "left":
         reset(client)
         far.rest()
-    if how != "left":
-        rest_of(client)
+        return
+    else:
+        _refuse(far)
+    if how == "refused everywhere":
+        _hear_begin(far)
+        _refuse(far)
+    rest_of(client)
+
+
+def _hear_begin(far: Far) -> None:
+    far.opened()
+    assert far.hear_data(len(EARLY)) == EARLY
+
+
+def _refuse(far: Far) -> None:
+    far.refuse()
+    far.hear_fin()
