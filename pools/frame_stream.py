@@ -59,10 +59,9 @@ class FrameStream(Stream):
 
     def begin_payload(self, header: bytes) -> None:
         """Write the header of a payload that follows, waiting for room; otherwise as `settle`."""
-        left = memoryview(header)
-        while left:
+        while header:
             try:
-                left = left[self.socket.send(left, socket.MSG_MORE) :]
+                header = header[self.socket.send(header, socket.MSG_MORE) :]
             except BlockingIOError:
                 self.wait_writable()
             except OSError as error:

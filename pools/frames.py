@@ -233,6 +233,20 @@ class FrameReader:
             return self._complete(view)
         return Frame(header.type, session, bytes(view[HEADER_BYTES:end])), view[end:]
 
+    def begins_data(self, view: memoryview) -> Header | None:
+        """Take the header of a DATA frame that `view` consists of; None, with nothing changed, where it is no such one.
+
+        The short cut of `take` for who reads one header at a time, to splice what follows: a third of its time.
+        """
+        if self._held or self.payload_left or len(view) != HEADER_BYTES:
+            return None
+        number, flags, session, length = _HEADER.unpack_from(view)
+        if number != _DATA or flags or not 0 < length <= DATA_LIMIT:
+            return None
+        self._header = _new_tuple(Header, (_DATA, session, length))
+        self.payload_left = length
+        return self._header
+
     def feed(self, view: memoryview) -> Iterator[Frame | Payload]:
         """Give all that `view` brings, one after another, as `take` does."""
         while view:

@@ -96,12 +96,14 @@ class IntoLeg(Pump):
     def _drain(self, pipe: Pipe, held: int) -> None:
         """Write one frame with all that the pipe holds."""
         sink = self.sink
-        sink.settle()
+        if sink.owed:
+            sink.settle()
         sink.mid_frame = True
         sink.begin_payload(data_header(sink.state.session, held))
         super()._drain(pipe, held)
         sink.mid_frame = False
-        sink.settle()
+        if sink.owed:
+            sink.settle()
 
     def _fail(self, leg: Stream, number: int | None) -> bool:
         if leg is self.sink and self.kept is not None:  # not the end yet: there may be another leg

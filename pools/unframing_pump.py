@@ -186,5 +186,15 @@ class UnframingPump(Pump):
             return self._fail(source, error.errno)
         if not count:
             return self._fail(source, errno.ECONNRESET)
-        self._large = self._pass_on(room.view[:count]) and source.reader.data_left >= LARGE_BYTES
+        self._large = self._hear_header(room.view[:count]) and source.reader.data_left >= LARGE_BYTES
         return self._large
+
+    def _hear_header(self, view: memoryview) -> bool:
+        header = self.source.reader.begins_data(view)
+        if header is None:
+            return self._pass_on(view)
+        try:
+            self.source.state.received(FrameType.DATA, header.session)
+        except ProtocolError:
+            return self._fail(self.source, errno.EPROTO)
+        return True

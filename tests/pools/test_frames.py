@@ -233,3 +233,31 @@ def packs(kind: FrameType, length: int) -> bool:
 
 def test_each_role_has_another() -> None:
     assert [role.other for role in Role] == [Role.ACCEPTOR, Role.OPENER]
+
+
+def test_a_header_by_itself_begins_data_as_taking_it_would() -> None:
+    reader = FrameReader()
+    assert reader.begins_data(memoryview(data_header(7, 300_000))) == Header(FrameType.DATA, 7, 300_000)
+    assert reader.data_left == 300_000
+    assert reader.begins_data(memoryview(data_header(7, 1))) is None  # a payload is on its way
+    reader.spliced(300_000)
+    assert reader.is_between_frames
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        data_header(7, 300_000)[:5],
+        data_header(7, 300_000) + b"x",
+        Frame(FrameType.FIN, 7).encode(),
+        Header(FrameType.PAD, 0, 300_000).pack(),
+        b"\x06\x01" + data_header(7, 1)[2:],
+        b"\x06\x00\x00\x07\x00\x00\x00\x00",
+        b"\x06\x00\x00\x07\x00\x10\x00\x01",
+    ],
+    ids=["cut", "more", "fin", "padding", "flags", "empty", "too long"],
+)
+def test_nothing_but_the_header_of_data_begins_it(view: bytes) -> None:
+    reader = FrameReader()
+    assert reader.begins_data(memoryview(view)) is None
+    assert reader.is_between_frames
