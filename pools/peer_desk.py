@@ -72,6 +72,7 @@ class PeerDesk:
         self._turn_is_due = False
         self._is_crowded = False
         self._warning = OncePer(_WARN_EVERY_S)
+        self._reason = 0
         self._chance = Random()
 
     def __repr__(self) -> str:
@@ -220,5 +221,7 @@ class PeerDesk:
         self._turn_soon()
 
     def _complain(self, error: LegError) -> None:
-        if self._warning.allow(monotonic_s()):
+        """Say why there is no leg: at once where that is another reason than the last one, else now and then."""
+        is_news, self._reason = error.errno != self._reason, error.errno
+        if self._warning.allow(monotonic_s()) or is_news:
             _log.warning("cannot make a leg: %s; %s", error, error.__cause__ or "no more is known")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from tests.scenarios.harness.configuration import forward
 from tests.scenarios.harness.gateways import Gateway
-from tests.scenarios.harness.load import SERVED, answering, visiting
+from tests.scenarios.harness.load import CLIENTS, SERVED, answering, visiting
 from tests.scenarios.harness.overlay import Chain, Station
 from tests.scenarios.peers_under_test import visit
 
@@ -91,7 +90,6 @@ def test_no_session_fails_while_a_path_goes_and_comes_under_load(world: World) -
         oregon.wait_until(lambda: len(outcomes) > seen + MORE, expected="they go on")
         world.chain.start("mumbai").wait_ready()
         oregon.wait_until(lambda: ended(oregon)[-1] == "mumbai", expected="they return to the first path")
-    assert Counter(map(repr, outcomes[seen + 8 :])) == {repr(SERVED): len(outcomes) - seen - 8}
-    assert outcomes.count(SERVED) >= len(outcomes) - 8
-    counted = oregon.metrics()
-    assert counted["midmile_sessions_open"] == 0 or oregon.is_running
+    broken = [number for number, heard in enumerate(outcomes) if heard != SERVED]
+    assert len(broken) <= CLIENTS, [outcomes[number] for number in broken]
+    assert max(broken, default=0) < seen + CLIENTS, "only those that were there when it was killed"
