@@ -66,7 +66,10 @@ class World:
         with entered(self.wan.namespace("near")):
             client = socket.create_connection(("127.0.0.1", PORT), timeout=LIMIT_S)
         with client:
-            return client.recv(100).decode()
+            try:
+                return client.recv(100).decode()
+            except ConnectionResetError as error:
+                raise AssertionError(f"expected an answer; found a reset in:\n{self.near.log.text()}") from error
 
     def when(self, pattern: str) -> float:
         """Give the time of the first line in the near gateway's log that `pattern` is found in."""
@@ -87,6 +90,8 @@ def world(tmp_path: Path) -> Iterator[World]:
                 held.enter_context(gateway(tmp_path / way, key_file, tables=incoming + allow))
         with entered(wan.namespace("near")):
             near = held.enter_context(gateway(tmp_path / "near", key_file, tables=peers(wan) + NEAR))
+        for way in WAYS:
+            near.line(f"gateway {way} is up")
         yield World(wan, near)
 
 

@@ -90,7 +90,8 @@ def test_dead_legs_of_one_path_are_not_held_against_the_next() -> None:
 
 
 def test_a_silent_peer_has_its_share_of_the_time() -> None:
-    with crossroads(paths=TWO, connect=3.0) as world:
+    with crossroads(paths=TWO, connect=2.0) as world:
+        world.watch()
         first, second = world.legs.ready("mumbai"), world.legs.ready("singapore")
         client = world.begin()
         send_all(client, EARLY)
@@ -105,7 +106,8 @@ def test_a_silent_peer_has_its_share_of_the_time() -> None:
 
 def test_a_silent_peer_with_a_full_buffer_does_not_hold_the_next_path_up() -> None:
     """Its leg is closed at once: nobody would read a RESET there, and a pump would wait for that."""
-    with crossroads(paths=TWO, connect=3.0) as world:
+    with crossroads(paths=TWO, connect=2.0) as world:
+        world.watch()
         first = world.legs.ready("mumbai", send_buffer=4096, receive_buffer=4096)
         second = world.legs.ready("singapore")
         client = world.begin()
@@ -119,7 +121,8 @@ def test_a_silent_peer_with_a_full_buffer_does_not_hold_the_next_path_up() -> No
 
 
 def test_a_dial_that_hangs_has_its_share_too() -> None:
-    with crossroads(paths=TWO, connect=3.0) as world:
+    with crossroads(paths=TWO, connect=2.0) as world:
+        world.watch()
         world.legs.dial_hangs()
         second = world.legs.ready("singapore")
         client = world.begin()
@@ -287,7 +290,8 @@ def test_a_destination_that_refuses_here_may_be_reached_by_a_peer() -> None:
 
 
 def test_a_destination_that_is_silent_here_has_its_share_of_the_time() -> None:
-    with silent_address() as address, crossroads(paths=HERE_OR, mode=Mode.CONNECT, connect=3.0) as world:
+    with silent_address() as address, crossroads(paths=HERE_OR, mode=Mode.CONNECT, connect=2.0) as world:
+        world.watch()
         world.target = Endpoint(*address)
         far = world.legs.ready()
         client = ask_proxy(world, Mode.CONNECT)
