@@ -225,4 +225,4 @@ class TwoEnds(RuleBasedStateMachine):
 
 
 TestTwoEnds = TwoEnds.TestCase
-TestTwoEnds.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestTwoEnds.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

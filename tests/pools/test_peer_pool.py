@@ -470,7 +470,7 @@ class Pool(RuleBasedStateMachine):
 
 
 TestPool = Pool.TestCase
-TestPool.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestPool.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 
 
 def leg(serial: int) -> FakeLeg:
