@@ -158,7 +158,7 @@ class SettingUp:
     def _reach(self, request: Request) -> None:
         """Try one path after another, each but the last with its share of the time that is left."""
         session = self._session
-        session.phase = Phase.CONNECT  # from here on its deadline is that of connecting, of which each try gets its share
+        session.phase = Phase.CONNECT  # from here its deadline is that of connecting, of which each try gets its share
         paths = session.paths()
         for left in range(len(paths), 0, -1):
             try:
