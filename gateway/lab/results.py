@@ -1,0 +1,220 @@
+"""What the lab has found, as values: times of each stage beside the model, downloads as curves, costs of relaying.
+
+Every result becomes JSON by `as_dict`, and is drawn and printed elsewhere.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from statistics import median
+from typing import Any, Final
+
+_TOLERATED: Final = 0.01  # of all packets, that are late
+
+
+class Stage(StrEnum):
+    """One rung of the ladder, as it is called in tables and pictures; each has all that those before it have."""
+
+    END_TO_END = "end to end"
+    SPLIT = "split"
+    EARLY_SYN = "+ early SYN"
+    POOL_LEGS = "+ pool legs"
+    TURBO_START = "+ turbo start"
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long one request took: seconds since the client began to connect.
+
+    Attributes:
+        first_byte_s: until the first byte of the answer was there.
+        all_bytes_s: until all of them were.
+    """
+
+    first_byte_s: float
+    all_bytes_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound that no gateway can do better than, with what bounds it in a word or two."""
+
+    name: str
+    times: Times
+
+
+@dataclass(frozen=True, slots=True)
+class Punctuality:
+    """How well the emulated lines kept their times while something was measured.
+
+    Attributes:
+        packets: that were carried.
+        late: those of them that were more than 1 ms late.
+        worst_s: how late the latest was.
+    """
+
+    packets: int
+    late: int
+    worst_s: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether figures taken meanwhile can be trusted: not more than 1 % of the packets were late."""
+        return self.late <= _TOLERATED * self.packets
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One stage, measured.
+
+    Attributes:
+        samples: in the order in which they were taken; at least one.
+        model: what the model gives for the stage.
+    """
+
+    stage: Stage
+    samples: Sequence[Times]
+    model: Times
+
+    @property
+    def median(self) -> Times:
+        """Give the median of the first bytes, and that of all bytes; they may be of two samples."""
+        return Times(self._median(lambda times: times.first_byte_s), self._median(lambda times: times.all_bytes_s))
+
+    def _median(self, of: Callable[[Times], float]) -> float:
+        return median(map(of, self.samples))
+
+
+@dataclass(frozen=True, slots=True)
+class LadderResult:
+    """The ladder, measured.
+
+    Attributes:
+        rtts_s: round-trip times of the lines, the client's first.
+        size_bytes: of the answer's body.
+        warnings: why the figures may mean less than they should; sentences.
+    """
+
+    rtts_s: Sequence[float]
+    size_bytes: int
+    stages: Sequence[StageResult]
+    limits: Sequence[Limit]
+    punctuality: Punctuality
+    warnings: Sequence[str] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it, the medians added."""
+        found = asdict(self)
+        for told, stage in zip(found["stages"], self.stages, strict=True):
+            told["median"] = asdict(stage.median)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How much of a download had come by when.
+
+    Attributes:
+        points: (seconds since the client began to connect, bytes of the body so far), growing in both.
+    """
+
+    points: Sequence[tuple[float, int]]
+
+    @property
+    def took_s(self) -> float:
+        """How long the whole of it took."""
+        return self.points[-1][0]
+
+    def mbit_s(self, *, window_s: float) -> list[tuple[float, float]]:
+        """Give the throughput over time: (end of a window in seconds, Mbit/s within it), window after window.
+
+        The last window is as long as the download lasts.
+        """
+        found, from_s, from_bytes, reached = [], 0.0, 0, 0
+        for at_s, count in [*self.points, (float("inf"), self.points[-1][1])]:
+            while at_s > from_s + window_s and from_s < self.took_s:
+                until_s = min(from_s + window_s, self.took_s)
+                found.append((until_s, (reached - from_bytes) * 8e-6 / (until_s - from_s)))
+                from_s, from_bytes = until_s, reached
+            reached = count
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadWay:
+    """One way of downloading, at one loss of the last mile.
+
+    Attributes:
+        stage: END_TO_END, SPLIT or TURBO_START.
+        loss: the share of packets lost on the last mile, 0 to 1.
+        curves: one for each repeat.
+    """
+
+    stage: Stage
+    loss: float
+    curves: Sequence[Curve]
+
+    @property
+    def typical(self) -> Curve:
+        """Give the curve of the median duration, the shorter of the two in the middle."""
+        return sorted(self.curves, key=lambda curve: curve.took_s)[(len(self.curves) - 1) // 2]
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadResult:
+    """Downloads, measured.
+
+    Attributes:
+        rate_bits_s: of the last mile.
+        allowed_s: how long rate and propagation allow at best, and the headers of packets.
+    """
+
+    rtts_s: Sequence[float]
+    size_bytes: int
+    rate_bits_s: float
+    ways: Sequence[DownloadWay]
+    allowed_s: float
+    punctuality: Punctuality
+    warnings: Sequence[str] = ()
+
+    def way(self, stage: Stage, loss: float) -> DownloadWay:
+        """Give the one of this stage and loss."""
+        return next(way for way in self.ways if (way.stage, way.loss) == (stage, loss))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it, the seconds that the typical download took added."""
+        found = asdict(self)
+        for told, way in zip(found["ways"], self.ways, strict=True):
+            told["took_s"] = way.typical.took_s
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class RelayCost:
+    """What one way of relaying costs.
+
+    Attributes:
+        how: copy, splice or sockmap.
+        cpu_s_per_gb: processor time of the relay, user and system, for 10^9 bytes; None where it could not be tried.
+        unread_bytes: what the relay took in for a reader that read nothing, until it took no more; None as above.
+        keeps_back_pressure: whether it stopped taking in at all; None as above.
+        note: why it was not tried; empty where it was.
+    """
+
+    how: str
+    cpu_s_per_gb: float | None = None
+    unread_bytes: int | None = None
+    keeps_back_pressure: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayResult:
+    """Ways of relaying, measured one after another on this machine."""
+
+    costs: Sequence[RelayCost]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return asdict(self)

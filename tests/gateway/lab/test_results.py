@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from gateway.lab.results import (
+    Curve,
+    DownloadResult,
+    DownloadWay,
+    LadderResult,
+    Limit,
+    Punctuality,
+    RelayCost,
+    RelayResult,
+    Stage,
+    StageResult,
+    Times,
+)
+
+PUNCTUAL = Punctuality(packets=1_000, late=10, worst_s=0.002)
+
+
+def test_the_median_is_taken_of_each_time_by_itself() -> None:
+    samples = [Times(0.3, 0.6), Times(0.1, 0.5), Times(0.2, 0.9)]
+    assert StageResult(Stage.SPLIT, samples, Times(0.2, 0.6)).median == Times(0.2, 0.6)
+
+
+def test_a_hundredth_of_late_packets_is_tolerated_and_no_more() -> None:
+    assert PUNCTUAL.is_good
+    assert not Punctuality(packets=1_000, late=11, worst_s=0.002).is_good
+    assert Punctuality(packets=0, late=0, worst_s=0).is_good
+
+
+def test_a_ladder_becomes_json_with_its_medians() -> None:
+    stage = StageResult(Stage.EARLY_SYN, [Times(0.1, 0.2)], Times(0.11, 0.21))
+    result = LadderResult([0.01, 0.02], 43_000, [stage], [Limit("propagation", Times(0.05, 0.05))], PUNCTUAL)
+    told = json.loads(json.dumps(result.as_dict()))["stages"][0]
+    assert (told["stage"], told["median"]) == ("+ early SYN", {"first_byte_s": 0.1, "all_bytes_s": 0.2})
+
+
+def test_throughput_is_told_window_by_window() -> None:
+    curve = Curve([(0.5, 1_000_000), (1.5, 1_500_000), (2.5, 2_000_000)])
+    assert curve.mbit_s(window_s=1.0) == [(1.0, 8.0), (2.0, 4.0), (2.5, 8.0)]
+
+
+def test_a_window_in_which_nothing_came_is_told_as_zero() -> None:
+    assert Curve([(2.5, 1_000_000)]).mbit_s(window_s=1.0) == [(1.0, 0.0), (2.0, 0.0), (2.5, 16.0)]
+
+
+def test_the_typical_download_is_one_that_was_made() -> None:
+    curves = [Curve([(took_s, 1)]) for took_s in (4.0, 1.0, 2.0, 3.0)]
+    assert DownloadWay(Stage.SPLIT, 0.0, curves).typical is curves[2]
+
+
+def test_a_download_becomes_json_and_its_ways_are_found() -> None:
+    ways = [DownloadWay(Stage.SPLIT, loss, [Curve([(3.0 + loss, 50)])]) for loss in (0.0, 0.001)]
+    result = DownloadResult([0.1], 50, 2e8, ways, 2.0, PUNCTUAL)
+    assert result.way(Stage.SPLIT, 0.001) is ways[1]
+    assert [way["took_s"] for way in json.loads(json.dumps(result.as_dict()))["ways"]] == [3.0, 3.001]
+
+
+@pytest.mark.parametrize("cost", [RelayCost("splice", 0.2, 1_000_000, True), RelayCost("sockmap", note="not tried")])
+def test_a_cost_becomes_json(cost: RelayCost) -> None:
+    assert json.loads(json.dumps(RelayResult([cost]).as_dict()))["costs"][0]["note"] == cost.note
