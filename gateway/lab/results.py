@@ -20,6 +20,7 @@ class Stage(StrEnum):
     EARLY_SYN = "+ early SYN"
     POOL_LEGS = "+ pool legs"
     TURBO_START = "+ turbo start"
+    PRECONNECT = "+ preconnect"
 
 
 @dataclass(frozen=True, slots=True)
