@@ -14,6 +14,7 @@ class Peer:
         name: what it calls itself, and paths call it.
         address: where it takes legs in; a host name is looked up anew for each leg.
         congestion: congestion control of the legs to it; empty leaves the system's.
+        initial_window: segments that a leg to it begins with, route and buffers willing; 0 leaves it to the system.
         pool_min: idle legs always kept, over all workers.
         pool_max: legs at most, idle, lent and dialling, over all workers; a session that finds none idle may go beyond.
         magazine: rounds of a magazine to begin with.
@@ -23,6 +24,7 @@ class Peer:
     name: Name
     address: Endpoint
     congestion: str = ""
+    initial_window: int = 0
     pool_min: int = 16
     pool_max: int = 512
     magazine: int = 8

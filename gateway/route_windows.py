@@ -1,0 +1,118 @@
+"""Host routes that let new connections to peers begin with a large congestion window, while this gateway runs.
+
+The kernel takes a connection's first window from the route it goes out by (initcwnd, ip-route(8)), and from nowhere
+else. Made at the start and taken away at the end by short-lived children: the netlink library is no load for the
+supervisor. What a killed supervisor left is on record in the runtime directory, and goes at the next start.
+"""
+
+import errno
+import json
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway import errand
+from pools.peer import Peer
+
+if TYPE_CHECKING:
+    from gateway.netlink_routes import RouteTable
+
+_LIMIT_S: Final = 10.0  # for names that have to be looked up, too
+_NO_RIGHT: Final = "no CAP_NET_ADMIN"
+
+
+class RouteWindows:
+    """The routes of one gateway. `close` takes them away.
+
+    Args:
+        peers: those with an initial_window get a route for each of their addresses, as they are now.
+        record: where it is written down which addresses these are.
+
+    Attributes:
+        lacks: for each peer with an initial_window, why its route does not have it; empty where it does.
+    """
+
+    def __init__(self, peers: Iterable[Peer], *, record: Path) -> None:
+        self._record = record
+        wanted = [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
+        self.lacks: dict[str, str] = {}
+        if wanted or record.exists():
+            self.lacks = _run(partial(_widen, wanted, record), otherwise=dict.fromkeys(name for name, _, _ in wanted))
+
+    def close(self) -> None:
+        """Take the routes away."""
+        if self._record.exists():
+            _run(partial(_clear, self._record), otherwise={})
+
+
+def _run(task: partial[dict[str, str]], *, otherwise: dict[str, None]) -> dict[str, str]:
+    try:
+        lacks: dict[str, str] = errand.run(task, limit_s=_LIMIT_S)
+    except errand.ErrandError as error:
+        return dict.fromkeys(otherwise, str(error))
+    return lacks
+
+
+# What the children do.
+
+
+def _widen(wanted: Sequence[tuple[str, str, int]], record: Path) -> dict[str, str]:
+    addresses = {name: _addresses(host) for name, host, _ in wanted}
+    segments: dict[str, int] = {}
+    for name, _, window in wanted:
+        for address in addresses[name]:
+            segments[address] = max(window, segments.get(address, 0))
+    _clear(record)
+    if segments:
+        record.write_text(json.dumps(list(segments)))
+    reasons = _widen_all(segments)
+    return {name: _lack(host, [reasons[address] for address in addresses[name]]) for name, host, _ in wanted}
+
+
+def _widen_all(segments: Mapping[str, int]) -> dict[str, str]:
+    """Make the routes, and tell for each address why there is none; nothing where there is one."""
+    from gateway.netlink_routes import NoWay, RouteTable
+
+    reasons = dict.fromkeys(segments, "")
+    with RouteTable() as table:
+        for address, window in segments.items():
+            try:
+                _remove_ours(table, {address})  # one of which there was no record
+                table.widen(address, window)
+            except NoWay as reason:
+                reasons[address] = str(reason)
+            except OSError as error:
+                reasons[address] = _NO_RIGHT if error.errno == errno.EPERM else f"{address}: {error.strerror}"
+    return reasons
+
+
+def _lack(host: str, reasons: Sequence[str]) -> str:
+    """Sum up a peer's addresses: one that works is enough, for IPv6 may lead nowhere here."""
+    return min(reasons, key=len) if reasons else f"{host} has no address"
+
+
+def _clear(record: Path) -> dict[str, str]:
+    """Take away what is ours of the routes on record, and then the record."""
+    from gateway.netlink_routes import RouteTable
+
+    if record.exists():
+        with RouteTable() as table:
+            _remove_ours(table, set(json.loads(record.read_text())))
+        record.unlink()
+    return {}
+
+
+def _remove_ours(table: "RouteTable", addresses: Collection[str]) -> None:
+    for route in table.ours():
+        if route.address in addresses:
+            table.remove(route)
+
+
+def _addresses(host: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return sorted({str(sockaddr[0]).partition("%")[0] for *_, sockaddr in found})
