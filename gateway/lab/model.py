@@ -181,5 +181,5 @@ def lossy_spacing_s(leg: Leg) -> float:
     """
     if not leg.loss:
         return 0.0
-    cubic = pow(0.4 * (3 + 0.7) / (4 * (1 - 0.7)), 0.25) * pow(leg.rtt_s / leg.loss, 0.75)
+    cubic = sqrt(sqrt(0.4 * (3 + 0.7) / (4 * (1 - 0.7)) * (leg.rtt_s / leg.loss) ** 3))
     return leg.rtt_s / max(cubic, sqrt(1.5 / leg.loss))
