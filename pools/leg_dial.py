@@ -93,7 +93,13 @@ class LegDialler:
 
     def _attempt(self, peer: Peer, address: Address) -> PoolLeg:
         try:
-            leg = dial.dial(address, readiness=self._readiness, congestion=peer.congestion, kind=PoolLeg)
+            leg = dial.dial(
+                address,
+                readiness=self._readiness,
+                congestion=peer.congestion,
+                kind=PoolLeg,
+                window_bytes=peer.window_bytes,
+            )
         except StreamFailed as error:
             raise _failed(peer, Phase.CONNECT, error.errno) from error
         try:

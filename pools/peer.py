@@ -1,9 +1,13 @@
 """What is known of another gateway from the configuration. `gateway.config` makes these; nothing here reads a file."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pools.body_values import Name
 from pools.net.endpoint import Endpoint
+
+SEGMENT_BYTES: Final = 1460
+"""Payload of a segment on a path that carries packets of 1,500 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,8 @@ class Peer:
     pool_max: int = 512
     magazine: int = 8
     max_age: float = 3600.0
+
+    @property
+    def window_bytes(self) -> int:
+        """What a leg to it shall be able to carry at once from the first; 0 leaves it to the system."""
+        return self.initial_window * SEGMENT_BYTES

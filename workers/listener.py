@@ -6,7 +6,7 @@ Made by the supervisor before it forks. Accepting is the worker's business.
 import socket
 from contextlib import ExitStack
 
-from pools.net import listening, sockopts
+from pools.net import listening, socket_buffers, sockopts
 from pools.net.errors import StartError
 from pools.net.keepalive import Keepalive
 from workers.settings import Listen
@@ -69,3 +69,5 @@ def _set_inherited(sock: socket.socket, listen: Listen, keepalive: Keepalive) ->
     sockopts.linger_reset(sock)  # so that the clients of a killed worker see a reset, not the end of a stream
     if listen.congestion:
         sockopts.congestion(sock, listen.congestion)
+    if listen.window_bytes:
+        socket_buffers.enlarge(sock, listen.window_bytes)

@@ -56,6 +56,7 @@ class Listen:
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
+        window_bytes: what the buffers of inbound legs shall have room for from the first; 0 leaves it to the system.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Listen:
     users: dict[str, str] = field(default_factory=dict, repr=False)
     congestion: str = ""
     backlog: int = 4096
+    window_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import Final
 
-from pools.net import sockopts
+from pools.net import socket_buffers, sockopts
 from pools.net.readiness import AnyStream, Readiness
 from pools.net.resolver import Address
 from pools.net.sockopts import Socket
@@ -19,6 +19,7 @@ def dial(
     readiness: Readiness,
     congestion: str,
     kind: type[AnyStream],
+    window_bytes: int = 0,
 ) -> AnyStream:
     """Connect to `address`, parking this greenlet until the handshake is over.
 
@@ -27,6 +28,7 @@ def dial(
         readiness: where the stream is registered.
         congestion: congestion control; empty leaves the system's.
         kind: what the stream is to be.
+        window_bytes: what the buffers shall have room for from the first; 0 leaves it to the system.
 
     Returns:
         A connected stream with TCP_NODELAY and SO_LINGER{1,0} set, the caller's.
@@ -35,7 +37,7 @@ def dial(
         StreamFailed: refused, unreachable, timed out in the kernel, or no descriptor or port left. Nothing stays open.
         StreamClosed: we closed it meanwhile.
     """
-    stream = begin(address, readiness=readiness, congestion=congestion, kind=kind)
+    stream = begin(address, readiness=readiness, congestion=congestion, kind=kind, window_bytes=window_bytes)
     try:
         stream.wait_writable()
         finish(stream)
@@ -67,6 +69,7 @@ def begin(
     readiness: Readiness,
     congestion: str,
     kind: type[AnyStream],
+    window_bytes: int = 0,
 ) -> AnyStream:
     """Start to connect and give the stream, whose `on_writable` tells when to `finish`. Arguments and errors as above.
 
@@ -81,6 +84,8 @@ def begin(
         sockopts.linger_reset(sock)
         if congestion:
             sockopts.congestion(sock, congestion)
+        if window_bytes:
+            socket_buffers.enlarge(sock, window_bytes)
         number = sock.connect_ex(address.sockaddr)
     except sockopts.OptionError as error:
         sock.close()
