@@ -11,30 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pools.net.endpoint import Endpoint
+from workers import bpf
 
 _WORD: Final = 0xFFFF_FFFF
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
-
-# linux/filter.h and linux/bpf_common.h
-_SOCK_FILTER: Final = struct.Struct("=HBBI")  # code, jump if true, jump if false, constant
-_NETWORK_HEADER: Final = -0x10_0000 & _WORD  # SKF_NET_OFF: offsets count from the IP header, whatever the hook
-_LOAD_BYTE: Final = 0x30  # BPF_LD | BPF_B | BPF_ABS
-_LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
-_LOAD_WORD_AT_X: Final = 0x40  # BPF_LD | BPF_W | BPF_IND
-_LOAD_HEADER_LENGTH: Final = 0xB1  # BPF_LDX | BPF_B | BPF_MSH: X = 4 × the low half of the byte
-_AND: Final = 0x54  # BPF_ALU | BPF_AND | BPF_K
-_XOR: Final = 0xA4  # BPF_ALU | BPF_XOR | BPF_K
-_XOR_X: Final = 0xAC  # BPF_ALU | BPF_XOR | BPF_X
-_MULTIPLY: Final = 0x24  # BPF_ALU | BPF_MUL | BPF_K
-_SHIFT_RIGHT: Final = 0x74  # BPF_ALU | BPF_RSH | BPF_K
-_MODULO: Final = 0x94  # BPF_ALU | BPF_MOD | BPF_K
-_COPY_TO_X: Final = 0x07  # BPF_MISC | BPF_TAX
-_JUMP_IF_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
-_RETURN: Final = 0x16  # BPF_RET | BPF_A
-
-
-def _code(code: int, constant: int = 0, *, jump_true: int = 0, jump_false: int = 0) -> bytes:
-    return _SOCK_FILTER.pack(code, jump_true, jump_false, constant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +25,7 @@ class _Multiply:
         return value * self.by & _WORD
 
     def code(self) -> bytes:
-        return _code(_MULTIPLY, self.by)
+        return bpf.multiply(self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +38,7 @@ class _Fold:
         return value ^ value >> self.by
 
     def code(self) -> bytes:
-        return _code(_COPY_TO_X) + _code(_SHIFT_RIGHT, self.by) + _code(_XOR_X)
+        return bpf.copy_to_x() + bpf.shift_right(self.by) + bpf.flip_by_x()
 
 
 _Steps = tuple[_Multiply | _Fold, ...]
@@ -141,22 +121,16 @@ class ShardHash:
 
         Source: Linux Documentation/networking/filter.rst; McCanne and Jacobson, USENIX Winter 1993.
         """
-        ipv4_ports = _code(_LOAD_HEADER_LENGTH, _NETWORK_HEADER) + _code(_LOAD_WORD_AT_X, _NETWORK_HEADER)
+        ipv4_ports = bpf.load_ipv4_header_length() + bpf.load_word_behind()
         ipv4 = self._hash_of(ipv4_ports, _IPV4_ADDRESSES)
-        ipv6 = self._hash_of(_load_word(_IPV6_PORTS), _IPV6_ADDRESSES)
-        version = _code(_LOAD_BYTE, _NETWORK_HEADER) + _code(_AND, 0xF0)
-        choice = _code(_JUMP_IF_EQUAL, _VERSION_6, jump_true=len(ipv4) // _SOCK_FILTER.size)
-        return version + choice + ipv4 + ipv6
+        ipv6 = self._hash_of(bpf.load_word(_IPV6_PORTS), _IPV6_ADDRESSES)
+        return bpf.load_byte(0) + bpf.mask(0xF0) + bpf.skip_if_equal(_VERSION_6, ipv4) + ipv4 + ipv6
 
     def _hash_of(self, load_ports: bytes, addresses: range) -> bytes:
-        program = load_ports + _code(_XOR, self.seed) + _assembled(_MIX)
+        program = load_ports + bpf.flip(self.seed) + _assembled(_MIX)
         for offset in addresses:
-            program += _code(_COPY_TO_X) + _load_word(offset) + _code(_XOR_X) + _assembled(_MIX)
-        return program + _assembled(_FINISH) + _code(_MODULO, self.slots) + _code(_RETURN)
-
-
-def _load_word(offset: int) -> bytes:
-    return _code(_LOAD_WORD, _NETWORK_HEADER + offset)
+            program += bpf.copy_to_x() + bpf.load_word(offset) + bpf.flip_by_x() + _assembled(_MIX)
+        return program + _assembled(_FINISH) + bpf.modulo(self.slots) + bpf.give_a()
 
 
 def _packed(host: str) -> bytes:

@@ -1,10 +1,9 @@
 """The spread of the hash, and the program against an interpreter of classic BPF that knows nothing of the hash."""
 
 import ipaddress
-import operator
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -12,27 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pools.net.endpoint import Endpoint
+from tests.bpf_machine import run
 from workers.shard import ShardHash
 
 # Upper 0.1 % points of the chi-square distribution, by degrees of freedom (Abramowitz and Stegun, table 26.8).
 CHI_SQUARE_LIMIT = {1: 10.83, 2: 13.82, 7: 24.32, 63: 103.44}
 EVEN_PORTS = range(32768, 60999, 2)  # net.ipv4.ip_local_port_range as Linux ships it
 SEEDS = (0, 1, 0xDEAD_BEEF)
-
-BPF_LD_W_IND, BPF_LDX_MSH, BPF_JEQ_K, BPF_TAX, BPF_RET_A = 0x40, 0xB1, 0x15, 0x07, 0x16
-LOADS = {0x20: 4, 0x28: 2, 0x30: 1, BPF_LD_W_IND: 4}
-ALU: dict[int, Callable[[int, int], int]] = {
-    0x24: operator.mul,
-    0x54: operator.and_,
-    0x74: operator.rshift,
-    0x94: operator.mod,
-    0xA4: operator.xor,
-}
-SKF_NET_OFF = 0xFFF0_0000  # -0x100000 as the unsigned constant of an instruction
-
-
-class OutsideError(Exception):
-    """A load beyond the packet, which ends a program with 0."""
 
 
 @dataclass(frozen=True)
@@ -64,39 +49,6 @@ options = st.integers(0, 10).flatmap(lambda words: st.binary(min_size=words * 4,
 def flows(size: int) -> st.SearchStrategy[Flow]:
     address = st.binary(min_size=size, max_size=size)
     return st.builds(Flow, address, address, ports, ports)
-
-
-def run(program: bytes, packet: bytes) -> int:
-    """Interpret the part of classic BPF that filters of numbers need (Linux Documentation/networking/filter.rst)."""
-    try:
-        return returned(list(struct.iter_unpack("=HBBI", program)), packet)
-    except OutsideError:
-        return 0
-
-
-def returned(filters: list[tuple[int, int, int, int]], packet: bytes) -> int:
-    a = x = at = 0
-    while filters[at][0] != BPF_RET_A:
-        code, jump_true, jump_false, k = filters[at]
-        at += 1
-        if code in LOADS:
-            a = load(packet, k + x * (code == BPF_LD_W_IND), LOADS[code])
-        elif code == BPF_LDX_MSH:
-            x = 4 * (load(packet, k, 1) & 0x0F)
-        elif code == BPF_TAX:
-            x = a
-        elif code == BPF_JEQ_K:
-            at += jump_true if a == k else jump_false
-        else:
-            a = ALU[code & 0xF7](a, x if code & 0x08 else k) & 0xFFFF_FFFF
-    return a
-
-
-def load(packet: bytes, offset: int, size: int) -> int:
-    start = offset - SKF_NET_OFF
-    if start + size > len(packet):
-        raise OutsideError
-    return int.from_bytes(packet[start : start + size], "big")
 
 
 def chi_square(found: Iterable[int], slots: int) -> float:
