@@ -19,6 +19,8 @@ Name: TypeAlias = str
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ENTRIES_LIMIT: Final = 32  # of a map or a list; msgpack's own is the bytes of the body, for each list within another
+_HOST_AND_PORT: Final = 2
+_PORTS: Final = range(1 << 16)
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -98,10 +100,10 @@ class BodyValues:
     def endpoint(self, key: str) -> Endpoint:
         """Give a host, without a zone, and a port from 0 to 65535."""
         value = self._map.get(key)
-        match value:
-            case [str(host), int(port)] if is_host(host) and "%" not in host and port in range(1 << 16):
-                if not isinstance(port, bool):
-                    return Endpoint(host, port)
+        if isinstance(value, list) and len(value) == _HOST_AND_PORT:
+            host, port = value
+            if isinstance(host, str) and type(port) is int and port in _PORTS and "%" not in host and is_host(host):
+                return Endpoint(host, port)
         raise self.wrong(f"{key} to be a host and a port", value)
 
     def rows(self, key: str, most: int, columns: int) -> list[list[Any]]:

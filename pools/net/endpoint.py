@@ -4,13 +4,16 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")  # an interface's name: IFNAMSIZ of linux/if.h, less its final zero
+_HOSTS_REMEMBERED = 1024  # clients and destinations come again and again, and each OPEN names two
 _HOST_LIMIT = 253  # RFC 1035 section 2.3.4, without the root's dot
 
 
+@lru_cache(_HOSTS_REMEMBERED)
 def is_address(host: str) -> bool:
     """Tell whether `host` is an IPv4 or IPv6 address (a zone such as %eth0 allowed) and so needs no resolver."""
     _, percent, zone = host.partition("%")
@@ -21,6 +24,7 @@ def is_address(host: str) -> bool:
     return not percent or _ZONE.match(zone) is not None
 
 
+@lru_cache(_HOSTS_REMEMBERED)
 def is_host(host: str) -> bool:
     """Tell whether `host` is an address or a name a resolver may be asked for (RFC 1123 section 2.1, plus '_')."""
     if is_address(host):
