@@ -9,22 +9,20 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
+from gateway.commands import lab
+from gateway.commands.command_line import EXIT_CODES, Json, end
 from gateway.exit_codes import ExitCode
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError, MidmileError
 
-_EXIT_CODES = (
-    "Exit codes: 0 well; 1 not well, or no gateway to ask; 2 wrong command line; 3 could not start; "
-    "4 wrong configuration."
-)
-
 app = typer.Typer(
     help="Midmile: carries TCP connections over long distances in short legs.",
-    epilog=_EXIT_CODES,
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(lab.app, name="lab")
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -56,14 +54,13 @@ def _address(help: str) -> Any:
     return typer.Option(parser=_endpoint, metavar="HOST:PORT", help=help)
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Running = Annotated[Path | None, _config("The gateway with this configuration file.")]
 RunningIn = Annotated[
     Path | None, _runtime_dir("The gateway in this runtime directory (control socket, pid file, scoreboard).")
 ]
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def start(
     config: Annotated[Path | None, _config("Configuration file.")] = None,
     runtime_dir: Annotated[Path | None, _runtime_dir("Put control socket, pid file and scoreboard here.")] = None,
@@ -84,10 +81,10 @@ def start(
         raise typer.BadParameter("--listen and --to make a gateway without a file: give them or --config")
     if to is not None and listen is None:
         raise typer.BadParameter("--to needs --listen")
-    _end(run(file=config, listen=listen, to=to, workers=workers, runtime_dir=runtime_dir))
+    end(run(file=config, listen=listen, to=to, workers=workers, runtime_dir=runtime_dir))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def stop(
     config: Running = None,
     runtime_dir: RunningIn = None,
@@ -97,58 +94,58 @@ def stop(
     """Drain and stop the running gateway, and wait until it has ended."""
     from gateway.commands.stop import stop as run
 
-    _end(run(_where(runtime_dir, config), now=now, as_json=json))
+    end(run(_where(runtime_dir, config), now=now, as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def status(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
     """Show the running gateway and each of its workers."""
     from gateway.commands.status import status as run
 
-    _end(run(_where(runtime_dir, config), as_json=json))
+    end(run(_where(runtime_dir, config), as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def health(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
     """Tell whether the running gateway is well: exit code 0, or 1."""
     from gateway.commands.status import judge
 
-    _end(judge(_where(runtime_dir, config), as_json=json))
+    end(judge(_where(runtime_dir, config), as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def sessions(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
     """List live sessions."""
     from gateway.commands.sessions import sessions as run
 
-    _end(run(_where(runtime_dir, config), as_json=json))
+    end(run(_where(runtime_dir, config), as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def links(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
     """Show the link to each peer, and the pool of legs that is kept ready over it."""
     from gateway.commands.links import links as run
 
-    _end(run(_where(runtime_dir, config), as_json=json))
+    end(run(_where(runtime_dir, config), as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def check(file: Annotated[Path, typer.Argument(help="Configuration file.")], json: Json = False) -> None:
     """Judge a configuration file: exit code 0, or 4 and every problem."""
     from gateway.commands.files import check as run
 
-    _end(run(file, as_json=json))
+    end(run(file, as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def init(file: Annotated[Path, typer.Argument(help="File to write.")] = Path("midmile.toml")) -> None:
     """Write a commented example configuration."""
     from gateway.commands.files import init as run
 
-    _end(run(file))
+    end(run(file))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def keygen(
     file: Annotated[Path, typer.Argument(help="Key file.")],
     rotate: Annotated[
@@ -164,10 +161,10 @@ def keygen(
     from gateway.commands.keygen import keygen as run
     from gateway.overlay_key import Rotation
 
-    _end(run(file, step=Rotation(rotate) if rotate else None))
+    end(run(file, step=Rotation(rotate) if rotate else None))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def doctor(
     config: Annotated[Path | None, _config("Examine the host for this configuration file.")] = None,
     runtime_dir: RunningIn = None,
@@ -176,15 +173,15 @@ def doctor(
     """Examine this host: exit code 0, or 1 where the gateway could not work here as configured."""
     from gateway.commands.doctor import doctor as run
 
-    _end(run(config, runtime_dir, as_json=json))
+    end(run(config, runtime_dir, as_json=json))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def version(json: Json = False) -> None:
     """Print the version."""
     from gateway.commands.version import version as run
 
-    _end(run(as_json=json))
+    end(run(as_json=json))
 
 
 def main() -> NoReturn:
@@ -205,10 +202,6 @@ def _where(runtime_dir: Path | None, config: Path | None) -> Path:
     from gateway.commands.where import runtime_dir_of
 
     return runtime_dir_of(runtime_dir, config)
-
-
-def _end(code: ExitCode) -> NoReturn:
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,36 @@
 """Numbers with units as the lab's commands take and show them: 43k, 200M, 28,214,32. Powers of 1000, as of lines."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 _UNITS: Final = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _COUNT: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([kKMG]?)", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?", re.ASCII)
 _MOST_LEGS: Final = 16
+_LARGEST_BYTES: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Round-trip times from a client over gateways to a server, one for each leg."""
+
+    rtts_s: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Chain":
+        """Read milliseconds with commas between them.
+
+        Raises:
+            ValueError: it is no chain of 2 to 16 legs; the message says what it must be.
+        """
+        parts = [part.strip() for part in text.split(",")]
+        if not 2 <= len(parts) <= _MOST_LEGS or not all(map(_MILLISECONDS.fullmatch, parts)):
+            raise ValueError(f"must be 2 to {_MOST_LEGS} numbers of milliseconds with commas between them")
+        return cls(tuple(float(part) / 1e3 for part in parts))
+
+    def __str__(self) -> str:
+        return ",".join(f"{rtt_s * 1e3:.6g}" for rtt_s in self.rtts_s)
 
 
 def count(text: str) -> int:
@@ -21,16 +45,16 @@ def count(text: str) -> int:
     return round(float(found[1]) * _UNITS[found[2]])
 
 
-def round_trip_times_s(text: str) -> tuple[float, ...]:
-    """Read the round-trip times of a chain, in milliseconds and with commas between them, into seconds.
+def size(text: str) -> int:
+    """Read a number of bytes to fetch.
 
     Raises:
-        ValueError: it is no chain of 2 to 16 legs; the message says what it must be.
+        ValueError: it is none, or more than a model or a test bed should carry; the message says what it must be.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if not 2 <= len(parts) <= _MOST_LEGS or not all(map(_MILLISECONDS.fullmatch, parts)):
-        raise ValueError(f"must be 2 to {_MOST_LEGS} numbers of milliseconds with commas between, such as 28,214,32")
-    return tuple(float(part) / 1e3 for part in parts)
+    found = count(text)
+    if not 1 <= found <= _LARGEST_BYTES:
+        raise ValueError("must be 1 byte to 1G")
+    return found
 
 
 def count_text(number: float, unit: str) -> str:

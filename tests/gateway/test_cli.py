@@ -42,13 +42,16 @@ def gateway_process(*words: str) -> subprocess.Popen[str]:
 
 
 def commands() -> dict[str, Any]:
+    """Give all commands by their words: those of a group, such as lab, have two."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    return dict(group.commands)
+    nested = {name: getattr(command, "commands", {}) for name, command in group.commands.items()}
+    return dict(group.commands) | {f"{name} {word}": each for name in nested for word, each in nested[name].items()}
 
 
 def test_each_option_is_explained_and_each_command_has_them_in_the_same_order() -> None:
-    order = ["--config", "--runtime-dir", "--listen", "--to", "--workers", "--now", "--rotate", "--json"]
+    order = ["--config", "--runtime-dir", "--listen", "--to", "--workers", "--now", "--rotate"]
+    order += ["--rtt", "--size", "--rate", "--repeats", "--picture", "--json"]
     for name, command in commands().items():
         options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
         assert all(getattr(option, "help", None) for option in options), name

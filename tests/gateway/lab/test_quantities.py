@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.lab.quantities import count, count_text, milliseconds_text, round_trip_times_s
+from gateway.lab.quantities import Chain, count, count_text, milliseconds_text, size
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,29 @@ def test_what_is_no_number_is_refused(text: str) -> None:
     [("28,214,32", (0.028, 0.214, 0.032)), ("28, 32", (0.028, 0.032)), ("0.5,1.25", (0.0005, 0.00125))],
 )
 def test_a_chain_is_milliseconds_with_commas(text: str, times: tuple[float, ...]) -> None:
-    assert round_trip_times_s(text) == pytest.approx(times)
+    assert Chain.parse(text).rtts_s == pytest.approx(times)
 
 
 @pytest.mark.parametrize("text", ["", "28", "28,", "28;32", "28,-1", "28,x", "nan,1", ",".join(["1"] * 17)])
 def test_what_is_no_chain_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be 2 to 16 numbers"):
-        round_trip_times_s(text)
+        Chain.parse(text)
+
+
+@given(st.lists(st.integers(0, 999_999), min_size=2, max_size=16))
+def test_a_chain_is_shown_as_it_is_read(milliseconds: list[int]) -> None:
+    text = ",".join(map(str, milliseconds))
+    assert str(Chain.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["0", "0.4", "1.001G", "x"])
+def test_a_size_that_is_none_or_too_much_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        size(text)
+
+
+def test_a_size_is_bytes() -> None:
+    assert [size("1"), size("43k"), size("1G")] == [1, 43_000, 1_000_000_000]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""The lines of `gateway lab`: a WAN on this machine with real gateways in it, and what they should gain, as a model."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import typer
+
+from gateway.commands.command_line import EXIT_CODES, Json, end
+from gateway.lab import quantities
+from gateway.lab.quantities import Chain
+
+app = typer.Typer(
+    help="Show what gateways gain on a long path: computed, and measured in a WAN that is emulated on this machine.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+)
+
+TALK: Final = Chain.parse("28,214,32")
+"""San Francisco to Oregon, to Mumbai, to Bangalore: the path that docs/ladder.md takes as its example."""
+
+
+def _read(rule: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Give a parser that says what a rule expected and found; it leaves defaults as they are."""
+
+    def parser(value: Any) -> Any:
+        try:
+            return rule(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}; found {value}") from error
+
+    return parser
+
+
+def _option(name: str, rule: Callable[[str], Any], metavar: str, help: str) -> Any:
+    return typer.Option(name, parser=_read(rule), metavar=metavar, help=help)
+
+
+Rtt = Annotated[
+    Chain,
+    _option("--rtt", Chain.parse, "MS,MS,..", "Round-trip times: client to gateway, between gateways, to the server."),
+]
+Size = Annotated[int, _option("--size", quantities.size, "BYTES", "Of the answer, such as 43k or 50M.")]
+Rate = Annotated[
+    int, _option("--rate", quantities.count, "BITS", "Of each line in a second, such as 200M; 0: no limit.")
+]
+
+
+@app.command(epilog=EXIT_CODES)
+def plan(rtt: Rtt = TALK, size: Size = 43_000, rate: Rate = 0, json: Json = False) -> None:
+    """Compute when an answer is there: end to end, and with each thing that gateways do. Measures nothing."""
+    from gateway.commands.lab_plan import plan as run
+
+    end(run(rtt.rtts_s, size_bytes=size, rate_bits_s=rate, as_json=json))
