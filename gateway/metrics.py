@@ -54,6 +54,12 @@ _LEGS_ACCEPTED = Family("midmile_overlay_legs_accepted", "Legs accepted from pee
 _LEGS_STALE = Family("midmile_pool_legs_stale", "Pool legs found dead when a session was opened on them.")
 _STRANGERS = Family("midmile_overlay_strangers", "Connections to the overlay that did not prove themselves in time.")
 _PEER_ERRORS = Family("midmile_overlay_protocol_errors", "Legs closed because the peer broke the protocol.")
+_SYNS = Family("midmile_syns_captured", "SYNs seen before their connections could be accepted.")
+_SYNS_LOST = Family("midmile_syns_lost", "SYNs for the capture that the kernel dropped, not being read in time.")
+_EARLY = Family("midmile_early_syn_sessions", "Sessions begun at a SYN.")
+_EARLY_ENDED = Family("midmile_early_syn_ended", "Sessions begun at a SYN, by what became of that.", "how")
+_EARLY_SKIPPED = Family("midmile_early_syn_skipped", "SYNs at which nothing was begun because of a limit.")
+_EARLY_PAUSES = Family("midmile_early_syn_pauses", "Times that SYNs were too many to be looked at for a while.")
 _DROPPED = Family("midmile_log_lines_dropped", "Access log lines that nobody read in time.")
 
 TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
@@ -67,6 +73,7 @@ TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
     Cell.SOURCE_REFUSED: (_FAILED, "source_limit"),
     Cell.BAD_REQUESTS: (_FAILED, "bad_request"),
     Cell.AUTH_FAILED: (_FAILED, "authentication"),
+    Cell.NOT_CAPTURED: (_FAILED, "not_captured"),
     Cell.CONNECT_REFUSED: (_FAILED, "connect_refused"),
     Cell.CONNECT_TIMED_OUT: (_FAILED, "connect_timeout"),
     Cell.CONNECT_UNREACHABLE: (_FAILED, "connect_unreachable"),
@@ -90,6 +97,14 @@ TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
     Cell.LEGS_STALE: (_LEGS_STALE, ""),
     Cell.STRANGERS: (_STRANGERS, ""),
     Cell.PEER_PROTOCOL_ERRORS: (_PEER_ERRORS, ""),
+    Cell.SYNS_SEEN: (_SYNS, ""),
+    Cell.SYNS_LOST: (_SYNS_LOST, ""),
+    Cell.EARLY_STARTED: (_EARLY, ""),
+    Cell.EARLY_JOINED: (_EARLY_ENDED, "joined"),
+    Cell.EARLY_CANCELLED: (_EARLY_ENDED, "cancelled"),
+    Cell.EARLY_FAILED: (_EARLY_ENDED, "failed"),
+    Cell.EARLY_SKIPPED: (_EARLY_SKIPPED, ""),
+    Cell.EARLY_PAUSES: (_EARLY_PAUSES, ""),
 }
 """Every total of the scoreboard, its metric, and its label's value there."""
 
@@ -102,6 +117,7 @@ GAUGES: Final[Mapping[Cell, Family]] = {
     Cell.PIPES: Family("midmile_pipes", "Pipes that pumps hold now."),
     Cell.ACCEPT_PAUSED: Family("midmile_workers_paused", "Workers that take no new sessions for want of room."),
     Cell.LEGS_INBOUND: Family("midmile_overlay_legs", "Legs of peers that workers accepted and hold."),
+    Cell.EARLY_PENDING: Family("midmile_early_syn_pending", "Sessions begun at a SYN and not accepted yet."),
 }
 """Gauges that are summed over all workers."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pools.net.scoreboard import Row
 from workers.settings import WorkerSettings
+from workers.syn_sockets import Capture
 
 if TYPE_CHECKING:
     from workers.source_limit import SourceTable
@@ -25,6 +26,8 @@ class Post:
         sources: counts per client address, shared by all workers; None when there is no such limit.
         origin: what the legs it dials are numbered by (`pools.ledger`): this life of the slot alone has it.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking. One to the broker comes over it, where there is one.
+        capture: its share of the SYNs, in the shards that its listeners have; None where no listener begins early, or
+            the right to capture is missing. The supervisor holds copies of these sockets too.
     """
 
     slot: int
@@ -35,3 +38,4 @@ class Post:
     sources: "SourceTable | None"
     origin: int
     channel: socket.socket
+    capture: Capture | None = None

@@ -19,7 +19,7 @@ from typing import Final, Self
 from pools.net.errors import MidmileError
 from pools.net.link_board import LINK_WORDS, LinkBoard
 
-_MAGIC: Final = 0x4D69_646D_696C_6503  # "Midmile", layout 3
+_MAGIC: Final = 0x4D69_646D_696C_6504  # "Midmile", layout 4
 _HEADER_WORDS: Final = 8
 _WORD: Final = 8
 
@@ -36,6 +36,16 @@ class Cell(IntEnum):
         LEGS_STALE: legs found dead when a session was opened on them.
         STRANGERS: connections to the overlay that did not prove themselves, or not in time.
         PEER_PROTOCOL_ERRORS: legs closed because the peer broke the protocol after it had proved itself.
+        NOT_CAPTURED: connections made straight to a listener for those that the firewall leads here.
+        SYNS_SEEN: packets that the capture of SYNs brought.
+        SYNS_LOST: of those that its filter let pass, dropped by the kernel because nobody read them in time.
+        EARLY_PENDING: sessions begun at a SYN whose client was not accepted yet, and cancelled ones that still end.
+        EARLY_STARTED: sessions begun at a SYN; joined, cancelled and failed ones among them, and those still pending.
+        EARLY_JOINED: of those, accepted.
+        EARLY_CANCELLED: of those, never accepted, or not in time.
+        EARLY_FAILED: of those, without a leg before they were accepted: they began anew then.
+        EARLY_SKIPPED: SYNs at which nothing was begun because of a limit.
+        EARLY_PAUSES: times that no SYN was looked at for a while, because they were too many.
     """
 
     # who
@@ -55,6 +65,7 @@ class Cell(IntEnum):
     SESSIONS_PER_SECOND = 15
     CONNECTING = 16
     LEGS_INBOUND = 17
+    EARLY_PENDING = 18
     # totals
     SESSIONS_TOTAL = 24
     FORWARD_BYTES = 25
@@ -89,9 +100,18 @@ class Cell(IntEnum):
     LEGS_STALE = 54
     STRANGERS = 55
     PEER_PROTOCOL_ERRORS = 56
+    SYNS_SEEN = 57
+    SYNS_LOST = 58
+    EARLY_STARTED = 59
+    EARLY_JOINED = 60
+    EARLY_CANCELLED = 61
+    EARLY_FAILED = 62
+    EARLY_SKIPPED = 63
+    EARLY_PAUSES = 64
+    NOT_CAPTURED = 72
 
 
-ROW_WORDS: Final = 64
+ROW_WORDS: Final = 80
 GAUGES: Final = range(Cell.SESSIONS, Cell.SESSIONS_TOTAL)
 
 
