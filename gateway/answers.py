@@ -26,12 +26,19 @@ class ListenerFact:
 
 @dataclass(frozen=True, slots=True)
 class PeerFact:
-    """One peer as it is configured; the limits are those of its pool of legs."""
+    """One peer as it is configured; the limits are those of its pool of legs.
+
+    Attributes:
+        initial_window: segments; 0 where nothing is configured.
+        route_lack: why the route to it does not have that window; empty where it does.
+    """
 
     name: str
     address: str
     pool_min: int
     pool_max: int
+    initial_window: int = 0
+    route_lack: str = ""
 
 
 @dataclass(frozen=True, slots=True)

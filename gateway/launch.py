@@ -14,7 +14,8 @@ from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
 from gateway.holdings import Holdings, bound_address
 from gateway.roles import Mains, Roles
-from gateway.runtime_dir import RuntimeDir, control_socket, scoreboard_file
+from gateway.route_windows import RouteWindows
+from gateway.runtime_dir import RuntimeDir, control_socket, routes_file, scoreboard_file
 from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
 from gateway.supervisor import Hooks, Supervisor
@@ -22,6 +23,7 @@ from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout, Scoreboard
+from pools.peer import Peer
 from workers.post import Post
 from workers.settings import WorkerSettings
 from workers.source_limit import SourceTable
@@ -68,6 +70,8 @@ class _Gateway:
         self.told: WorkerSettings = settings.for_workers(workers, secrets.randbits(32))
         self.runtime = RuntimeDir.claim(settings.runtime_dir)
         owned.callback(self.runtime.release)
+        self.windows = RouteWindows(self.told.peers, record=routes_file(self.runtime.path))
+        owned.callback(self.windows.close)
         allowed = descriptor_limit.raise_to_hard()
         if lack := descriptor_limit.shortage(settings.limits.sessions, workers=workers, allowed=allowed):
             _log.warning("%s", lack)
@@ -123,9 +127,13 @@ class _Gateway:
             ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""))
             for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
         )
-        peers = tuple(PeerFact(each.name, str(each.address), each.pool_min, each.pool_max) for each in self.told.peers)
+        peers = tuple(map(self._peer_fact, self.told.peers))
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
         return Facts(self.settings.name, config, listeners, peers, admin, started_s=monotonic_s())
+
+    def _peer_fact(self, peer: Peer) -> PeerFact:
+        lack = self.windows.lacks.get(peer.name, "")
+        return PeerFact(peer.name, str(peer.address), peer.pool_min, peer.pool_max, peer.initial_window, lack)
 
     def _announce(self) -> None:
         cores = sorted(set(self.cores))

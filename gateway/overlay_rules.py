@@ -12,7 +12,6 @@ PATH_LIMIT = VIA_LIMIT + 1
 """Gateways on a path: the first is a peer, and an OPEN to it names the rest."""
 
 _MISSING = "nothing"
-_TURBO_START = "not yet: needs turbo start"
 
 
 def broken(document: Document) -> list[Problem]:
@@ -58,8 +57,6 @@ def _complete(key: str, peer: PeerTable) -> Iterator[Problem]:
     for name, value in {"name": peer.name, "address": peer.address}.items():
         if value is None:
             yield Problem(f"{key}.{name}", "is required", _MISSING)
-    if peer.initial_window is not None:
-        yield Problem(f"{key}.initial_window", _TURBO_START, str(peer.initial_window))
 
 
 def _pool(key: str, peer: PeerTable, workers: int | None) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ supervisor. What a killed supervisor left is on record in the runtime directory,
 
 import errno
 import json
+import logging
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -18,6 +19,8 @@ from pools.peer import Peer
 
 if TYPE_CHECKING:
     from gateway.netlink_routes import RouteTable
+
+_log = logging.getLogger(__name__)
 
 _LIMIT_S: Final = 10.0  # for names that have to be looked up, too
 _NO_RIGHT: Final = "no CAP_NET_ADMIN"
@@ -39,19 +42,23 @@ class RouteWindows:
         wanted = [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
         self.lacks: dict[str, str] = {}
         if wanted or record.exists():
-            self.lacks = _run(partial(_widen, wanted, record), otherwise=dict.fromkeys(name for name, _, _ in wanted))
+            self.lacks = _run(partial(_widen, wanted, record), [name for name, _, _ in wanted])
+        for name, lack in self.lacks.items():
+            if lack:
+                _log.warning("legs to gateway %s begin with the system's window, not initial_window: %s", name, lack)
 
     def close(self) -> None:
         """Take the routes away."""
         if self._record.exists():
-            _run(partial(_clear, self._record), otherwise={})
+            _run(partial(_clear, self._record), [])
 
 
-def _run(task: partial[dict[str, str]], *, otherwise: dict[str, None]) -> dict[str, str]:
+def _run(task: partial[dict[str, str]], names: Sequence[str]) -> dict[str, str]:
     try:
         lacks: dict[str, str] = errand.run(task, limit_s=_LIMIT_S)
     except errand.ErrandError as error:
-        return dict.fromkeys(otherwise, str(error))
+        _log.error("cannot change the routes to peers: %s", error)
+        return dict.fromkeys(names, str(error))
     return lacks
 
 

@@ -30,6 +30,11 @@ def scoreboard_file(directory: Path) -> Path:
     return directory / "scoreboard"
 
 
+def routes_file(directory: Path) -> Path:
+    """Where it is written down which routes are ours. It outlives a killed supervisor, as they do."""
+    return directory / "routes"
+
+
 class RuntimeDir:
     """A directory held by this process; one holder at a time."""
 

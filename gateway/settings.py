@@ -8,7 +8,7 @@ from gateway.config_schema import Document, ListenTable, PeerTable
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
-from pools.peer import Peer
+from pools.peer import SEGMENT_BYTES, Peer
 from workers.settings import (
     AccessLog,
     Limits,
@@ -110,7 +110,8 @@ def freeze(document: Document, *, users: Sequence[Users], key_file: str, runtime
 def _listens(document: Document, users: Sequence[Users]) -> tuple[Listen, ...]:
     listens = [_listen(*pair) for pair in zip(document.listen, users, strict=True)]
     if document.overlay is not None and document.overlay.bind is not None:
-        listens.append(Listen(name=Mode.OVERLAY.value, bind=document.overlay.bind, mode=Mode.OVERLAY))
+        window = max((table.initial_window or 0 for table in document.peer), default=0) * SEGMENT_BYTES
+        listens.append(Listen(Mode.OVERLAY.value, document.overlay.bind, Mode.OVERLAY, window_bytes=window))
     return tuple(listens)
 
 
@@ -147,6 +148,7 @@ def _peer(table: PeerTable) -> Peer:
         name=table.name,
         address=table.address,
         congestion=table.congestion,
+        initial_window=table.initial_window or 0,
         pool_min=table.pool_min,
         pool_max=table.pool_max,
         magazine=table.magazine,

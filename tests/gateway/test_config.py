@@ -71,6 +71,7 @@ allow = ["10.0.0.0/8:443", "*.example:*"]
 name = "mumbai"
 address = "203.0.113.9:7400"
 congestion = "bbr"
+initial_window = 20
 pool_min = 12
 pool_max = 13
 magazine = 14
@@ -136,13 +137,14 @@ SETTINGS = GatewaySettings(
             choose=Choose.FASTEST,
             users={"ann": "hunter2"},
         ),
-        Listen(name="overlay", bind=Endpoint("0.0.0.0", 7400), mode=Mode.OVERLAY),
+        Listen(name="overlay", bind=Endpoint("0.0.0.0", 7400), mode=Mode.OVERLAY, window_bytes=29_200),
     ),
     peers=(
         Peer(
             name="mumbai",
             address=Endpoint("203.0.113.9", 7400),
             congestion="bbr",
+            initial_window=20,
             pool_min=12,
             pool_max=13,
             magazine=14,
@@ -200,7 +202,7 @@ def test_the_example_explains_every_key() -> None:
             continue
         for key in type(table.default).model_fields:
             assert f"{key} = " in text, f"{name}.{key}"
-    for key in Listen.__dataclass_fields__.keys() - {"users"} | {"users_file", "via", "early_syn"}:
+    for key in Listen.__dataclass_fields__.keys() - {"users", "window_bytes"} | {"users_file", "via", "early_syn"}:
         assert f"{key} = " in text, f"listen.{key}"
     for key in Peer.__dataclass_fields__:
         assert f"{key} = " in text, f"peer.{key}"

@@ -90,7 +90,6 @@ def test_a_gateway_that_neither_takes_nor_goes_to_others_needs_no_key(key_file: 
             with_(peers=[peer(pool_min=0, pool_max=7)], workers=4),
             "peer[0].pool_max: must be at least two for each worker, which is 8; found 7",
         ),
-        (with_(peers=[peer(initial_window=200)]), "peer[0].initial_window: not yet: needs turbo start; found 200"),
     ],
 )
 def test_a_peer_that_breaks_a_rule_is_named(tables: dict[str, Any], line: str) -> None:
