@@ -53,6 +53,7 @@ class Listen:
         dual_stack: an IPv6 listener that takes IPv4 clients too (ipv6(7), IPV6_V6ONLY off).
         paths: gateways to cross, in order, one tuple for each path that may be taken; () dials from here.
         choose: which of them a session takes.
+        early_syn: begin at the client's SYN, where it can be captured.
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
@@ -68,6 +69,7 @@ class Listen:
     send_proxy: ProxyHeader = ProxyHeader.OFF
     paths: tuple[tuple[str, ...], ...] = ((),)
     choose: Choose = Choose.FIRST
+    early_syn: bool = False
     users: dict[str, str] = field(default_factory=dict, repr=False)
     congestion: str = ""
     backlog: int = 4096

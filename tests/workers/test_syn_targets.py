@@ -1,0 +1,46 @@
+from ipaddress import ip_network
+
+import pytest
+
+from pools.net.endpoint import Endpoint
+from workers.settings import Listen, Mode
+from workers.syn_filter import Target
+from workers.syn_targets import targets_of
+
+TO = Endpoint("203.0.113.9", 443)
+
+
+def listen(bind: str, *, early_syn: bool = True, dual_stack: bool = False) -> Listen:
+    return Listen("orders", Endpoint.parse(bind), Mode.FORWARD, TO, dual_stack=dual_stack, early_syn=early_syn)
+
+
+@pytest.mark.parametrize(
+    ("bind", "networks"),
+    [
+        ("198.51.100.1:8443", ["198.51.100.1/32"]),
+        ("0.0.0.0:8443", ["0.0.0.0/0"]),
+        ("[2001:db8::1]:8443", ["2001:db8::1/128"]),
+        ("[::]:8443", ["::/0"]),
+        ("[fe80::1%eth0]:8443", ["fe80::1/128"]),
+        ("[::ffff:198.51.100.1]:8443", ["198.51.100.1/32"]),
+    ],
+)
+def test_a_listener_wants_the_syns_for_its_address(bind: str, networks: list[str]) -> None:
+    assert targets_of(listen(bind), port=8443) == [Target(ip_network(each), 8443) for each in networks]
+
+
+def test_one_for_both_ip_versions_wants_both() -> None:
+    both = [Target(ip_network("::/0"), 7), Target(ip_network("0.0.0.0/0"), 7)]
+    assert targets_of(listen("[::]:7", dual_stack=True), port=7) == both
+
+
+def test_one_address_is_of_one_version_whatever_the_socket_takes() -> None:
+    assert targets_of(listen("[2001:db8::1]:7", dual_stack=True), port=7) == [Target(ip_network("2001:db8::1"), 7)]
+
+
+def test_the_port_is_the_one_that_the_kernel_chose() -> None:
+    assert targets_of(listen("127.0.0.1:0"), port=40123) == [Target(ip_network("127.0.0.1"), 40123)]
+
+
+def test_a_listener_that_does_not_begin_early_wants_none() -> None:
+    assert targets_of(listen("198.51.100.1:8443", early_syn=False), port=8443) == []
