@@ -1,12 +1,14 @@
 """The lines of `gateway lab`: a WAN on this machine with real gateways in it, and what they should gain, as a model."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from gateway.commands.command_line import EXIT_CODES, Json, end
 from gateway.lab import quantities
+from gateway.lab.picture import FORMATS
 from gateway.lab.quantities import Chain
 
 app = typer.Typer(
@@ -31,6 +33,12 @@ def _read(rule: Callable[[str], Any]) -> Callable[[Any], Any]:
     return parser
 
 
+def _file(text: str) -> Path:
+    if Path(text).suffix not in FORMATS:
+        raise ValueError(f"must be a file that ends in {' or '.join(FORMATS)}")
+    return Path(text)
+
+
 def _option(name: str, rule: Callable[[str], Any], metavar: str, help: str) -> Any:
     return typer.Option(name, parser=_read(rule), metavar=metavar, help=help)
 
@@ -43,11 +51,13 @@ Size = Annotated[int, _option("--size", quantities.size, "BYTES", "Of the answer
 Rate = Annotated[
     int, _option("--rate", quantities.count, "BITS", "Of each line in a second, such as 200M; 0: no limit.")
 ]
+Picture = Annotated[Path | None, _option("--picture", _file, "FILE", "Draw it into FILE, which ends in .svg or .png.")]
 
 
 @app.command(epilog=EXIT_CODES)
-def plan(rtt: Rtt = TALK, size: Size = 43_000, rate: Rate = 0, json: Json = False) -> None:
+def plan(rtt: Rtt = TALK, size: Size = 43_000, rate: Rate = 0, picture: Picture = None, json: Json = False) -> None:
     """Compute when an answer is there: end to end, and with each thing that gateways do. Measures nothing."""
     from gateway.commands.lab_plan import plan as run
+    from gateway.lab.model import Transfer
 
-    end(run(rtt.rtts_s, size_bytes=size, rate_bits_s=rate, as_json=json))
+    end(run(rtt.rtts_s, Transfer(size, rate), picture=picture, as_json=json))

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from gateway.commands.lab_picture import can_draw, drawn
 from gateway.commands.output import say, say_json, table
 from gateway.exit_codes import ExitCode
-from gateway.lab import model
+from gateway.lab import ladder_picture, model
 from gateway.lab.model import Transfer
 from gateway.lab.quantities import count_text, milliseconds_text
 from gateway.lab.results import Limit, Times
@@ -14,9 +16,14 @@ from gateway.lab.results import Limit, Times
 _COLUMNS = ("stage", ">first byte", ">all bytes", ">faster")
 
 
-def plan(rtts_s: Sequence[float], *, size_bytes: int, rate_bits_s: float, as_json: bool) -> ExitCode:
-    """Show when an answer of `size_bytes` is there, at each stage of the ladder."""
-    transfer = Transfer(size_bytes, rate_bits_s)
+def plan(rtts_s: Sequence[float], transfer: Transfer, *, as_json: bool, picture: Path | None) -> ExitCode:
+    """Show when an answer is there at each stage of the ladder, and draw it if `picture` names a file.
+
+    Returns:
+        CANNOT_START where a picture cannot be drawn; then nothing is shown either.
+    """
+    if not can_draw(picture):
+        return ExitCode.CANNOT_START
     rungs = {stage.value: times for stage, times in model.ladder(rtts_s, transfer).items()}
     limits = model.limits(rtts_s, transfer)
     if as_json:
@@ -24,7 +31,7 @@ def plan(rtts_s: Sequence[float], *, size_bytes: int, rate_bits_s: float, as_jso
     else:
         say(f"{path_text(rtts_s)}; {_transfer_text(transfer)}\n")
         say(_table(rungs, limits))
-    return ExitCode.OK
+    return drawn(picture, lambda: ladder_picture.draw(ladder_picture.of_plan(rtts_s, transfer)))
 
 
 def path_text(rtts_s: Sequence[float]) -> str:

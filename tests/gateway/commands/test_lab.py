@@ -47,3 +47,27 @@ def test_what_cannot_be_planned_is_a_wrong_command_line(words: list[str]) -> Non
     done = lab("plan", *words)
     assert done.exit_code == ExitCode.USAGE
     assert f"Invalid value for '{words[0]}'" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_a_plan_is_drawn_where_a_picture_is_asked_for(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"ladder.{suffix}"
+    done = lab("plan", "--picture", str(file))
+    assert done.exit_code == ExitCode.OK
+    assert done.stdout == lab("plan").stdout
+    assert file.stat().st_size > 10_000
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_before_the_work(tmp_path: Path) -> None:
+    nowhere = lab("plan", "--picture", str(tmp_path / "nowhere/it.png"))
+    assert (nowhere.exit_code, nowhere.stdout) == (ExitCode.CANNOT_START, "")
+    assert "found none at" in nowhere.stderr
+    assert lab("plan", "--picture", "ladder.pdf").exit_code == ExitCode.USAGE
+
+
+def test_a_picture_that_cannot_be_written_costs_no_figures(tmp_path: Path) -> None:
+    (tmp_path / "it.png").mkdir()
+    done = lab("plan", "--picture", str(tmp_path / "it.png"))
+    assert done.exit_code == ExitCode.USAGE
+    assert done.stdout == lab("plan").stdout
+    assert "Is a directory" in done.stderr
