@@ -96,7 +96,16 @@ def _dual_stack(key: str, listen: ListenTable) -> Iterator[Problem]:
         yield Problem(f"{key}.dual_stack", "must be false where bind is an IPv4 address", "true")
 
 
-_LISTEN_RULES: tuple[Rule, ...] = (_complete, _destination, _users, _dual_stack)
+def _preconnect(key: str, listen: ListenTable) -> Iterator[Problem]:
+    if not listen.preconnect:
+        return
+    paths = [listen.via] if listen.paths is None else listen.paths
+    if listen.mode != "forward" or [] not in paths:
+        rule = 'must be 0 unless mode is "forward" and a path dials from here'
+        yield Problem(f"{key}.preconnect", rule, str(listen.preconnect))
+
+
+_LISTEN_RULES: tuple[Rule, ...] = (_complete, _destination, _users, _dual_stack, _preconnect)
 
 
 def _same_names(document: Document) -> Iterator[Problem]:

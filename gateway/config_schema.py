@@ -20,6 +20,7 @@ from pools.peer import Peer
 from workers.settings import Limits, Listen, LogFormat, Mode, Outbound, ProxyHeader, Relay, Timeouts
 
 MAX_WORKERS = 1024
+PRECONNECT_LIMIT = 1000  # they bring as many descriptors, here and at the destination
 ADMIN_DEFAULT = Endpoint("127.0.0.1", 9900)
 _YEAR_S = 365 * 24 * 3600
 
@@ -133,6 +134,7 @@ class ListenTable(Table):
     users_file: File | None = None
     congestion: str = _LISTEN.congestion
     backlog: Annotated[int, Field(ge=1, le=65535)] = _LISTEN.backlog
+    preconnect: Annotated[int, Field(ge=0, le=PRECONNECT_LIMIT)] = _LISTEN.preconnect
 
 
 class OverlayTable(Table):
@@ -155,10 +157,18 @@ class PeerTable(Table):
     max_age: Annotated[float, Field(ge=10, le=_YEAR_S, allow_inf_nan=False)] = _PEER.max_age
 
 
+class PreconnectTable(Table):
+    """[[egress.preconnect]]: a destination that connections are kept ready to."""
+
+    to: Destination | None = None
+    connections: Annotated[int, Field(ge=1, le=PRECONNECT_LIMIT)] | None = None
+
+
 class EgressTable(Table):
     """[egress]: what peers may open from here."""
 
     allow: list[Allowed] = []
+    preconnect: list[PreconnectTable] = []
 
 
 class TimeoutsTable(Table):

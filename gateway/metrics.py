@@ -60,6 +60,12 @@ _EARLY = Family("midmile_early_syn_sessions", "Sessions begun at a SYN.")
 _EARLY_ENDED = Family("midmile_early_syn_ended", "Sessions begun at a SYN, by what became of that.", "how")
 _EARLY_SKIPPED = Family("midmile_early_syn_skipped", "SYNs at which nothing was begun because of a limit.")
 _EARLY_PAUSES = Family("midmile_early_syn_pauses", "Times that SYNs were too many to be looked at for a while.")
+_PRECONNECT_TAKES = Family(
+    "midmile_preconnect_takes", "Sessions to a destination that connections are kept ready to.", "result"
+)
+_PRECONNECT_DIALLED = Family("midmile_preconnect_dialled", "Connections made to be kept ready.")
+_PRECONNECT_FAILED = Family("midmile_preconnect_dials_failed", "Attempts that made no connection to be kept ready.")
+_PRECONNECT_CLOSED = Family("midmile_preconnect_closed", "Connections kept ready that nobody used before their end.")
 _DROPPED = Family("midmile_log_lines_dropped", "Access log lines that nobody read in time.")
 
 TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
@@ -105,6 +111,11 @@ TOTALS: Final[Mapping[Cell, tuple[Family, str]]] = {
     Cell.EARLY_FAILED: (_EARLY_ENDED, "failed"),
     Cell.EARLY_SKIPPED: (_EARLY_SKIPPED, ""),
     Cell.EARLY_PAUSES: (_EARLY_PAUSES, ""),
+    Cell.PRECONNECT_HITS: (_PRECONNECT_TAKES, "hit"),
+    Cell.PRECONNECT_MISSES: (_PRECONNECT_TAKES, "miss"),
+    Cell.PRECONNECT_DIALLED: (_PRECONNECT_DIALLED, ""),
+    Cell.PRECONNECT_FAILED: (_PRECONNECT_FAILED, ""),
+    Cell.PRECONNECT_CLOSED: (_PRECONNECT_CLOSED, ""),
 }
 """Every total of the scoreboard, its metric, and its label's value there."""
 
@@ -118,6 +129,7 @@ GAUGES: Final[Mapping[Cell, Family]] = {
     Cell.ACCEPT_PAUSED: Family("midmile_workers_paused", "Workers that take no new sessions for want of room."),
     Cell.LEGS_INBOUND: Family("midmile_overlay_legs", "Legs of peers that workers accepted and hold."),
     Cell.EARLY_PENDING: Family("midmile_early_syn_pending", "Sessions begun at a SYN and not accepted yet."),
+    Cell.PRECONNECT_IDLE: Family("midmile_preconnect_idle", "Connections kept ready to destinations."),
 }
 """Gauges that are summed over all workers."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.config_reading import shown
 from gateway.config_schema import Document, ListenTable, PeerTable
+from pools.egress_rules import EgressRules, Verdict
 from pools.frame_bodies import VIA_LIMIT
 from pools.net.errors import Problem
 from workers.settings import Mode
@@ -16,7 +17,13 @@ _MISSING = "nothing"
 
 def broken(document: Document) -> list[Problem]:
     """Tell which rules about other gateways `document` breaks."""
-    return [*_required(document), *_overlay_name(document), *_peers(document), *_paths(document)]
+    return [
+        *_required(document),
+        *_overlay_name(document),
+        *_peers(document),
+        *_paths(document),
+        *_preconnect(document),
+    ]
 
 
 def _required(document: Document) -> Iterator[Problem]:
@@ -66,6 +73,17 @@ def _pool(key: str, peer: PeerTable, workers: int | None) -> Iterator[Problem]:
     if workers is not None and peer.pool_max < 2 * workers:  # each keeps two magazines
         rule = f"must be at least two for each worker, which is {2 * workers}"
         yield Problem(f"{key}.pool_max", rule, str(peer.pool_max))
+
+
+def _preconnect(document: Document) -> Iterator[Problem]:
+    rules = EgressRules(tuple(document.egress.allow))
+    for index, table in enumerate(document.egress.preconnect):
+        key = f"egress.preconnect[{index}]"
+        for name, value in {"to": table.to, "connections": table.connections}.items():
+            if value is None:
+                yield Problem(f"{key}.{name}", "is required", _MISSING)
+        if table.to is not None and rules.judge_name(table.to.host, table.to.port) is Verdict.DENIED:
+            yield Problem(f"{key}.to", "must be a destination that egress.allow allows", f'"{table.to}"')
 
 
 def _paths(document: Document) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config_schema import Document, ListenTable, PeerTable
+from gateway.config_schema import Document, ListenTable, PeerTable, PreconnectTable
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
@@ -16,6 +16,7 @@ from workers.settings import (
     LogFormat,
     Mode,
     Outbound,
+    Preconnected,
     Relay,
     Timeouts,
     WorkerSettings,
@@ -38,6 +39,7 @@ class GatewaySettings:
         peers: the gateways that this one holds legs to.
         key_file: where the overlay's keys are, absolute; empty where there is no need for any.
         egress: what peers may open from here.
+        preconnect: connections that are kept ready for their sessions.
         admin: where metrics and health are told over HTTP; None for nowhere.
         ready_when_filled: readiness waits until the pools of peers were filled once.
     """
@@ -50,6 +52,7 @@ class GatewaySettings:
     peers: tuple[Peer, ...]
     key_file: str
     egress: EgressRules
+    preconnect: tuple[Preconnected, ...]
     timeouts: Timeouts
     limits: Limits
     keepalive: Keepalive
@@ -69,6 +72,7 @@ class GatewaySettings:
             peers=self.peers,
             key_file=self.key_file,
             egress=self.egress,
+            preconnect=self.preconnect,
             timeouts=self.timeouts,
             limits=self.limits,
             keepalive=self.keepalive,
@@ -96,6 +100,7 @@ def freeze(document: Document, *, users: Sequence[Users], key_file: str, runtime
         peers=tuple(_peer(table) for table in document.peer),
         key_file=key_file,
         egress=EgressRules(tuple(document.egress.allow)),
+        preconnect=tuple(map(_preconnected, document.egress.preconnect)),
         timeouts=Timeouts(**dict(document.timeouts)),
         limits=Limits(**dict(document.limits)),
         keepalive=Keepalive(**dict(document.keepalive)),
@@ -133,11 +138,18 @@ def _listen(table: ListenTable, users: Users) -> Listen:
         users=users,
         congestion=table.congestion,
         backlog=table.backlog,
+        preconnect=table.preconnect,
     )
 
 
 def _paths(table: ListenTable) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, [table.via] if table.paths is None else table.paths))
+
+
+def _preconnected(table: PreconnectTable) -> Preconnected:
+    assert table.to is not None
+    assert table.connections is not None
+    return Preconnected(table.to, table.connections)
 
 
 def _peer(table: PeerTable) -> Peer:

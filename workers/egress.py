@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import gevent
 
@@ -14,8 +15,25 @@ from pools.net.resolver import Address, ResolveError, Resolver, SocketAddress
 from pools.net.stream import Stream, StreamFailed
 from workers.settings import Outbound
 
+if TYPE_CHECKING:
+    from workers.preconnect import Preconnect
+
 _ATTEMPT_MIN_S = 1.0
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+
+
+class Ready(NamedTuple):
+    """A connection to a destination that is there before anybody needs it.
+
+    Attributes:
+        born_s: when it was made, on the monotonic clock.
+        stream: whose it is says who has the whole.
+        sockaddr: the address that it leads to.
+    """
+
+    born_s: float
+    stream: Stream
+    sockaddr: SocketAddress
 
 
 class Egress:
@@ -26,9 +44,12 @@ class Egress:
         resolver: who knows the addresses.
         settings: how legs are made.
         on_retry: called for each further address tried, for a counter.
+
+    Attributes:
+        preconnect: who keeps connections ready; None for nobody.
     """
 
-    __slots__ = ("_on_retry", "_readiness", "_resolver", "_settings")
+    __slots__ = ("_on_retry", "_readiness", "_resolver", "_settings", "preconnect")
 
     def __init__(
         self, *, readiness: Readiness, resolver: Resolver, settings: Outbound, on_retry: Callable[[], None]
@@ -37,6 +58,19 @@ class Egress:
         self._resolver = resolver
         self._settings = settings
         self._on_retry = on_retry
+        self.preconnect: Preconnect | None = None
+
+    def ready(self, destination: Endpoint, *, for_peer: bool) -> Ready | None:
+        """Give a connection to `destination` without waiting, where one is kept ready; the caller's.
+
+        Args:
+            for_peer: it is another gateway that asks. Only addresses that it may open are kept for it.
+        """
+        return None if self.preconnect is None else self.preconnect.take(destination, for_peer=for_peer)
+
+    def is_ready(self, destination: Endpoint, *, for_peer: bool) -> bool:
+        """Tell whether `ready` would give one, as far as is known without asking the kernel."""
+        return self.preconnect is not None and self.preconnect.has(destination, for_peer=for_peer)
 
     def resolve(self, destination: Endpoint) -> tuple[Address, ...]:
         """Give the addresses of `destination`, best first, waiting for the resolver when they are not known yet.

@@ -25,6 +25,7 @@ from workers.crossing import Crossing, LegBroke
 from workers.greeting import Greeting, endpoint_of
 from workers.ingress.conversation import Request
 from workers.peer_greeting import PeerGreeting, Refusal
+from workers.preconnect import ready_for
 from workers.routing import Path
 
 if TYPE_CHECKING:
@@ -197,6 +198,11 @@ class SettingUp:
         session = self._session
         egress, greeting = session.egress, session.greeting
         session.via = ()
+        session.check_inbound()
+        if (ready := ready_for(session, request.destination)) is not None:
+            session.outbound = ready.stream
+            session.both_connected(ready.sockaddr)
+            return
         session.phase = Phase.RESOLVE
         addresses = egress.resolve(request.destination)
         if isinstance(greeting, PeerGreeting):

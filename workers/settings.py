@@ -58,6 +58,7 @@ class Listen:
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
         window_bytes: what the buffers of inbound legs shall have room for from the first; 0 leaves it to the system.
+        preconnect: connections to `to` that are kept ready, over all workers.
     """
 
     name: str
@@ -74,6 +75,20 @@ class Listen:
     congestion: str = ""
     backlog: int = 4096
     window_bytes: int = 0
+    preconnect: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Preconnected:
+    """A destination that connections are kept ready to, for sessions of other gateways.
+
+    Attributes:
+        to: one that they may open.
+        connections: how many, over all workers.
+    """
+
+    to: Endpoint
+    connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,7 @@ class WorkerSettings:
         peers: the gateways that it may hold legs to.
         key_file: where the overlay's keys are; empty without peers and overlay.
         egress: what peers may open from here.
+        preconnect: connections that are kept ready for their sessions.
     """
 
     listens: tuple[Listen, ...]
@@ -168,6 +184,7 @@ class WorkerSettings:
     peers: tuple[Peer, ...] = ()
     key_file: str = ""
     egress: EgressRules = field(default_factory=EgressRules)
+    preconnect: tuple[Preconnected, ...] = ()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     keepalive: Keepalive = field(default_factory=Keepalive)

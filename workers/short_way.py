@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, Phase
-from pools.net.resolver import Address
+from pools.net.resolver import Address, SocketAddress
 from pools.net.stream import Stream
+from workers.egress import Ready
 from workers.peer_greeting import PeerGreeting
+from workers.preconnect import ready_for
 from workers.routing import Path
 from workers.settings import ProxyHeader
 
@@ -24,6 +26,9 @@ _FROM_HERE: Final[tuple[Path, ...]] = ((),)
 def take(session: "Session") -> bool:
     """Dial for `session` if this way is open to it, in the hub; tell whether it is."""
     destination = _known_destination(session)
+    if destination is not None and (ready := ready_for(session, destination)) is not None:
+        _go_at_once(session, destination, ready)
+        return True
     address = None if destination is None else session.egress.only_address(destination)
     if destination is None or address is None or not session.may_dial(address):
         return False
@@ -50,11 +55,26 @@ def _known_destination(session: "Session") -> Endpoint | None:
     return listen.to
 
 
+def _go_at_once(session: "Session", destination: Endpoint, ready: Ready) -> None:
+    session.destination = destination
+    session.requested_s = session.resolved_s = session.began_s
+    session.outbound = ready.stream
+    _connected(session, ready.sockaddr)
+
+
 def _dialled(session: "Session", destination: Endpoint, outbound: Stream, address: Address) -> None:
     outbound.on_writable = None
     try:
         session.egress.finish(destination, outbound)
-        session.both_connected(address.sockaddr)
+    except LegError as error:
+        session.refuse(error)
+    else:
+        _connected(session, address.sockaddr)
+
+
+def _connected(session: "Session", sockaddr: SocketAddress) -> None:
+    session.both_connected(sockaddr)
+    try:
         if session.origin is not None:
             greeting = session.greeting
             assert isinstance(greeting, PeerGreeting)

@@ -24,6 +24,7 @@ from workers.capacity import sessions_within, share_of
 from workers.egress import Egress
 from workers.peering import Peering
 from workers.post import Post
+from workers.preconnect import Preconnect, shares
 from workers.pulse import Pulse
 from workers.session_listing import send_listing
 from workers.sessions import Sessions
@@ -69,7 +70,9 @@ class Worker:
             again_after_s=settings.outbound.resolve_every, on_failure=lambda: post.row.add(Cell.LOOKUPS_FAILED)
         )
         self._peering = self._make_peering(settings, resolver, limit)
-        self._sessions = self._make_sessions(settings, resolver)
+        egress = self._make_egress(settings, resolver)
+        self._preconnect = Preconnect(settings, egress=egress, readiness=self._readiness, row=post.row)
+        self._sessions = self._make_sessions(settings, egress)
         self._sessions.limit = limit
         if self._peering is not None:
             self._peering.on_open = self._sessions.begin_for_peer
@@ -98,13 +101,15 @@ class Worker:
             return None
         return Peering(self._post, room=self._room, resolver=resolver, sessions_limit=limit)
 
-    def _make_sessions(self, settings: WorkerSettings, resolver: Resolver) -> Sessions:
-        egress = Egress(
+    def _make_egress(self, settings: WorkerSettings, resolver: Resolver) -> Egress:
+        return Egress(
             readiness=self._readiness,
             resolver=resolver,
             settings=settings.outbound,
             on_retry=lambda: self._post.row.add(Cell.RETRIES),
         )
+
+    def _make_sessions(self, settings: WorkerSettings, egress: Egress) -> Sessions:
         peering = self._peering
         sources = self._post.sources
         return Sessions(
@@ -123,6 +128,7 @@ class Worker:
     def start(self) -> None:
         """Accept, and say so."""
         self._acceptor.start()
+        self._preconnect.start()
         self._pulse.start()
         self._ticks.start(self._sessions.watch.look)
         self._orders.start(self._obey)
@@ -177,6 +183,7 @@ class Worker:
         self._post.row[Cell.STATE] = ChildState.DRAINING
         self._acceptor.close()
         self._sessions.draining = True
+        self._preconnect.close()
         if self._peering is not None:
             self._peering.drain()
         self._sessions.on_end = self._end_when_empty
@@ -207,10 +214,10 @@ def sessions_limit(settings: WorkerSettings, *, descriptors: int) -> int:
     """Give how many sessions one worker may hold: its share of the limit, as far as descriptors go.
 
     Args:
-        descriptors: the process's limit; a session takes two.
+        descriptors: the process's limit; a session takes two, and a connection that is kept ready one.
     """
     share = share_of(settings.limits.sessions, workers=settings.workers)
-    return max(1, min(share, sessions_within(descriptors)))
+    return max(1, min(share, sessions_within(descriptors - sum(shares(settings).values()))))
 
 
 def _report_fault(stream: Stream | None) -> None:

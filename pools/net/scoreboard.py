@@ -46,6 +46,12 @@ class Cell(IntEnum):
         EARLY_FAILED: of those, without a leg before they were accepted: they began anew then.
         EARLY_SKIPPED: SYNs at which nothing was begun because of a limit.
         EARLY_PAUSES: times that no SYN was looked at for a while, because they were too many.
+        PRECONNECT_IDLE: connections kept ready to destinations.
+        PRECONNECT_HITS: sessions that found one.
+        PRECONNECT_MISSES: sessions to such a destination that found none.
+        PRECONNECT_DIALLED: of them, made.
+        PRECONNECT_FAILED: attempts that made none.
+        PRECONNECT_CLOSED: closed unused, by the destination or because they had been kept long enough.
     """
 
     # who
@@ -66,6 +72,7 @@ class Cell(IntEnum):
     CONNECTING = 16
     LEGS_INBOUND = 17
     EARLY_PENDING = 18
+    PRECONNECT_IDLE = 22
     # totals
     SESSIONS_TOTAL = 24
     FORWARD_BYTES = 25
@@ -109,6 +116,11 @@ class Cell(IntEnum):
     EARLY_SKIPPED = 63
     EARLY_PAUSES = 64
     NOT_CAPTURED = 72
+    PRECONNECT_HITS = 74
+    PRECONNECT_MISSES = 75
+    PRECONNECT_DIALLED = 76
+    PRECONNECT_FAILED = 77
+    PRECONNECT_CLOSED = 78
 
 
 ROW_WORDS: Final = 80

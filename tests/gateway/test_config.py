@@ -24,6 +24,7 @@ from workers.settings import (
     LogFormat,
     Mode,
     Outbound,
+    Preconnected,
     ProxyHeader,
     Relay,
     Timeouts,
@@ -60,12 +61,23 @@ users_file = "users"
 paths = [["mumbai"], ["pune", "mumbai"], []]
 choose = "fastest"
 
+[[listen]]
+name = "web"
+bind = "127.0.0.1:8080"
+mode = "forward"
+to = "web.example:80"
+preconnect = 16
+
 [overlay]
 bind = "0.0.0.0:7400"
 key_file = "overlay.key"
 
 [egress]
 allow = ["10.0.0.0/8:443", "*.example:*"]
+
+[[egress.preconnect]]
+to = "db.example:5432"
+connections = 17
 
 [[peer]]
 name = "mumbai"
@@ -137,6 +149,13 @@ SETTINGS = GatewaySettings(
             choose=Choose.FASTEST,
             users={"ann": "hunter2"},
         ),
+        Listen(
+            name="web",
+            bind=Endpoint("127.0.0.1", 8080),
+            mode=Mode.FORWARD,
+            to=Endpoint("web.example", 80),
+            preconnect=16,
+        ),
         Listen(name="overlay", bind=Endpoint("0.0.0.0", 7400), mode=Mode.OVERLAY, window_bytes=29_200),
     ),
     peers=(
@@ -154,6 +173,7 @@ SETTINGS = GatewaySettings(
     ),
     key_file="",  # depends on where the file is
     egress=EgressRules.parse(["10.0.0.0/8:443", "*.example:*"]),
+    preconnect=(Preconnected(Endpoint("db.example", 5432), 17),),
     timeouts=Timeouts(handshake=1, connect=2, idle=0, half_closed=0, drain=3, worker_heartbeat=4),
     limits=Limits(sessions=5, sessions_per_source=6, early_syn_pending=7),
     keepalive=Keepalive(idle=8, interval=9, probes=10, user_timeout=11),
@@ -270,6 +290,7 @@ def test_workers_are_told_all_that_concerns_them() -> None:
         peers=SETTINGS.peers,
         key_file="/etc/overlay.key",
         egress=SETTINGS.egress,
+        preconnect=SETTINGS.preconnect,
         timeouts=SETTINGS.timeouts,
         limits=SETTINGS.limits,
         keepalive=SETTINGS.keepalive,

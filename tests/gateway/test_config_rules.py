@@ -79,6 +79,10 @@ def lines_of(text: str, surroundings: Surroundings = HERE) -> list[str]:
             [f'listen[0].bind: {ITS_OWN}, and admin.http has it; found "127.0.0.1:9900"'],
         ),
         (
+            listen(more="preconnect = 8"),
+            ['listen[0].preconnect: must be 0 unless mode is "forward" and a path dials from here; found 8'],
+        ),
+        (
             listen(more='congestion = "warp"'),
             ['listen[0].congestion: must be one that this kernel offers (cubic, reno); found "warp"'],
         ),
@@ -178,3 +182,17 @@ def test_a_runtime_dir_in_a_shared_place_must_be_private(tmp_path: Path) -> None
     surroundings.runtime_dir.mkdir(mode=0o755)
     [line] = lines_of(listen(), surroundings)
     assert line.startswith("gateway.runtime_dir: must be a directory of this user alone, mode 0700; found")
+
+
+@pytest.mark.parametrize("paths", ["", "via = []", 'paths = [["mumbai"], []]'])
+def test_connections_are_kept_ready_where_a_path_dials_from_here(tmp_path: Path, paths: str) -> None:
+    overlay = f'[overlay]\nkey_file = "{key_file(tmp_path)}"\n[[peer]]\nname = "mumbai"\naddress = "a:1"\n'
+    text = listen(mode="forward", more=f'to = "a:1"\npreconnect = 8\n{paths}') + overlay
+    assert settled('[gateway]\nname = "oregon"\n' + text).listens[0].preconnect == 8
+
+
+def test_none_are_kept_ready_where_every_path_leads_to_a_peer(tmp_path: Path) -> None:
+    overlay = f'[overlay]\nkey_file = "{key_file(tmp_path)}"\n[[peer]]\nname = "mumbai"\naddress = "a:1"\n'
+    text = listen(mode="forward", more='to = "a:1"\npreconnect = 8\nvia = ["mumbai"]') + overlay
+    (line,) = lines_of('[gateway]\nname = "oregon"\n' + text)
+    assert line.startswith("listen[0].preconnect: must be 0 unless")

@@ -160,3 +160,26 @@ def test_a_peer_whose_name_could_not_be_read_may_be_the_one_a_path_means() -> No
     document, problems = understand(tables)
     assert [problem.key for problem in problems] == ["peer[1].name"]
     assert [problem.key for problem in broken(document)] == ["peer[1].name"]  # told once, by its reading
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ({"to": "10.0.0.5:443"}, "connections: is required; found nothing"),
+        ({"connections": 8}, "to: is required; found nothing"),
+        (
+            {"to": "10.0.0.5:444", "connections": 8},
+            'to: must be a destination that egress.allow allows; found "10.0.0.5:444"',
+        ),
+        (
+            {"to": "127.0.0.1:443", "connections": 8},
+            'to: must be a destination that egress.allow allows; found "127.0.0.1:443"',
+        ),
+    ],
+)
+def test_what_is_kept_ready_for_peers_is_what_they_may_open(table: dict[str, Any], line: str) -> None:
+    fine = {"to": "10.0.0.5:443", "connections": 8}
+    egress = {"allow": ["10.0.0.0/8:443", "*.example:*"], "preconnect": [fine, table]}
+    assert lines_of(with_() | {"egress": egress}) == [f"egress.preconnect[1].{line}"]
+    named = {"to": "db.example:5432", "connections": 1}
+    assert lines_of(with_() | {"egress": egress | {"preconnect": [fine, named]}}) == []

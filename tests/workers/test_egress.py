@@ -57,6 +57,13 @@ def silent() -> Iterator[Address]:
         yield Address(socket.AF_INET, sockaddr)
 
 
+def test_without_anybody_who_keeps_connections_none_is_ready() -> None:
+    with Floor() as floor:
+        dialling = Dialling(floor)
+        assert dialling.egress.ready(TARGET, for_peer=False) is None
+        assert not dialling.egress.is_ready(TARGET, for_peer=False)
+
+
 def test_the_first_address_that_answers_is_taken() -> None:
     with Floor() as floor, socket.create_server(("127.0.0.1", 0)) as listener, refusing() as one, refusing() as other:
         dialling = Dialling(floor)
