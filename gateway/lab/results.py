@@ -63,6 +63,14 @@ class Punctuality:
         """Whether figures taken meanwhile can be trusted: not more than 1 % of the packets were late."""
         return self.late <= _TOLERATED * self.packets
 
+    @property
+    def warnings(self) -> list[str]:
+        """Give what to say beside figures that were taken meanwhile: nothing where the lines kept their times."""
+        if self.is_good:
+            return []
+        late = f"{self.late} of {self.packets} packets were over 1 ms late, the worst {self.worst_s * 1e3:.0f} ms"
+        return [f"the emulated lines must keep their times, and {late}: the machine has other work"]
+
 
 @dataclass(frozen=True, slots=True)
 class StageResult:

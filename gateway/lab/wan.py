@@ -8,20 +8,15 @@ Needs root. Each site is a network namespace of its own, named nowhere; all of i
 when that ends, which it does when whoever holds the Wan ends in any way. See gateway.lab.wan_process.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
+from gateway.lab.companion import Companion
 from gateway.lab.delay_line import LineCounts, LineTerms
-from pools.net.errors import StartError
 
-_ROOT: Final = Path(__file__).parents[2]  # from where `gateway` can be imported, installed or not
 _STOP_S: Final = 5.0
 
 
@@ -33,7 +28,7 @@ class Traffic:
         lines: what became of the packets of each line, by (from, to).
         left: packets that have left all lines.
         late: those of them that left more than a millisecond after their time, the machine being busy.
-        worst_s: how late the latest was.
+        worst_s: how late the latest was, of those that left since this was asked for before.
     """
 
     lines: dict[tuple[str, str], LineCounts]
@@ -63,19 +58,13 @@ class Wan:
         sysctls: Mapping[str, str] | None = None,
     ) -> None:
         self._terms = {way: terms for (a, b), terms in lines.items() for way in ((a, b), (b, a))}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.lab.wan_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=_ROOT,
-            start_new_session=True,  # Ctrl-C is for the owner, who may still need it to end well
-        )
+        self._companion = Companion("gateway.lab.wan_process", called="the emulated WAN")
         plan = {
             "sites": {name: dict(sysctls or {}) for name in sites},
             "lines": [[*way, asdict(terms)] for way, terms in self._terms.items()],
         }
         try:
-            self._sites: dict[str, tuple[str, int]] = self._ask(plan)
+            self._sites: dict[str, tuple[str, int]] = self._companion.ask(plan)
         except BaseException:
             self.close()
             raise
@@ -89,7 +78,7 @@ class Wan:
     @property
     def pid(self) -> int:
         """Of the process that carries the packets."""
-        return self._process.pid
+        return self._companion.pid
 
     def address(self, site: str) -> str:
         """Give the address by which other sites reach `site`."""
@@ -105,13 +94,13 @@ class Wan:
 
     def change(self, start: str, end: str, terms: LineTerms) -> None:
         """Give the line from `start` to `end` new terms, for packets that enter from now on."""
-        self._ask({"change": [start, end, asdict(terms)]})
+        self._companion.ask({"change": [start, end, asdict(terms)]})
         self._terms[start, end] = terms
 
     def cut(self, one: str, other: str) -> None:
         """Let all packets between two sites vanish, both ways, as a broken cable or a firewall's DROP does."""
         for start, end in ((one, other), (other, one)):
-            self._ask({"change": [start, end, asdict(replace(self._terms[start, end], loss=1.0))]})
+            self._companion.ask({"change": [start, end, asdict(replace(self._terms[start, end], loss=1.0))]})
 
     def mend(self, one: str, other: str) -> None:
         """Undo `cut`."""
@@ -120,30 +109,10 @@ class Wan:
 
     def traffic(self) -> Traffic:
         """Give what was carried so far."""
-        told = self._ask({"counts": True})
+        told = self._companion.ask({"counts": True})
         lines = {(start, end): LineCounts(**counts) for start, end, counts in told.pop("lines")}
         return Traffic(lines, **told)
 
     def close(self) -> None:
         """End the WAN. Programs that still run in its sites are cut off."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-
-    def _ask(self, question: Mapping[str, Any]) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # it has ended: then there is no answer either
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
-            self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline() or b'{"error": "its process has ended"}')
-        if "error" in answer:
-            raise StartError(f"the emulated WAN: {answer['error']}")
-        return answer
+        self._companion.close(patience_s=_STOP_S)

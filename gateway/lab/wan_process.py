@@ -1,8 +1,7 @@
 """The process that is an emulated WAN: makes its sites, carries their packets, and obeys commands. See gateway.lab.wan.
 
-Standard input and output speak JSON, one object a line. The first line in says what to make, each other is a command;
-each has one answer. The end of input ends the process, so it cannot outlive its owner, whatever becomes of that; and
-with its descriptors go the sites, their devices and all that was under way.
+A companion: gateway.lab.companion says how it is spoken to. With its descriptors go the sites, their devices and all
+that was under way.
 
     {"sites": {"a": {}, "b": {}}, "lines": [["a", "b", {"delay_s": 0.1}]]}    a line goes one way
     {"change": ["a", "b", {"delay_s": 0.2}]}                                  new terms for a line
@@ -62,7 +61,9 @@ def obey(command: Table, carrier: Carrier) -> Table:
         carrier.lines[start, end].terms = LineTerms(**terms)
         return {}
     lines = [[start, end, asdict(line.counts)] for (start, end), line in carrier.lines.items()]
-    return {"lines": lines, **asdict(carrier.punctuality)}
+    answer = {"lines": lines, **asdict(carrier.punctuality)}
+    carrier.punctuality.worst_s = 0.0  # a count can be compared with an earlier one, a maximum cannot
+    return answer
 
 
 def be_punctual() -> None:

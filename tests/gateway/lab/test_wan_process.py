@@ -44,6 +44,11 @@ def test_counts_tell_of_each_line_and_of_all(carrier: Carrier) -> None:
     assert told["late"] == 3
 
 
+def test_the_worst_is_told_once(carrier: Carrier) -> None:
+    carrier.punctuality.worst_s = 0.25
+    assert [wan_process.obey({"counts": True}, carrier)["worst_s"] for _ in range(2)] == [0.25, 0.0]
+
+
 @pytest.mark.usefixtures("sites_without_root")
 def test_a_plan_gives_each_site_an_address_and_each_line_a_seed_of_its_own() -> None:
     terms = {"loss": 0.5}
