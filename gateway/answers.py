@@ -42,6 +42,14 @@ class PeerFact:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlySynFact:
+    """Whether sessions begin at their client's SYN; `lack` says why not where a listener wants it, else it is empty."""
+
+    on: bool
+    lack: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What does not change while a gateway runs.
 
@@ -58,6 +66,7 @@ class Facts:
     listeners: tuple[ListenerFact, ...]
     peers: tuple[PeerFact, ...]
     admin: str
+    early_syn: EarlySynFact
     started_s: float
 
 

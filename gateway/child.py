@@ -54,7 +54,7 @@ class Role:
         process_name: what ps and top show; the kernel keeps 15 bytes (PR_SET_NAME(2const)).
         core: where it is pinned; None for nowhere.
         row: its numbers.
-        listeners: sockets that this role alone keeps after the fork. The supervisor owns them.
+        sockets: what this role alone keeps after the fork. The supervisor owns them.
         main: the child's whole life, given its end of the channel and its origin, a number below
             `pools.ledger.ORIGINS` that no other life of any role has; returns the exit code.
         after_death: puts right what a dead child left in shared memory.
@@ -65,7 +65,7 @@ class Role:
     process_name: str
     core: int | None
     row: Row
-    listeners: tuple[socket.socket, ...]
+    sockets: tuple[socket.socket, ...]
     main: Callable[[socket.socket, int], int]
     after_death: Callable[[], None]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from gateway import child, control, descriptor_limit, logs, topology
-from gateway.answers import Answers, Facts, ListenerFact, PeerFact
+from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
 from gateway.child import AdminPost, Role
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
@@ -77,6 +77,8 @@ class _Gateway:
             _log.warning("%s", lack)
         self.holdings = Holdings.open(self.told, admin=settings.admin)
         owned.callback(self.holdings.close)
+        if self.holdings.capture_lack:
+            _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
         self.scoreboard = self._scoreboard(workers)
         owned.callback(self.scoreboard.close)
         self.sources = self._sources(workers)
@@ -100,7 +102,7 @@ class _Gateway:
 
     def _leave(self, role: Role) -> None:
         """Close, in a child, what is the supervisor's."""
-        self.holdings.close_all_but(role.listeners)
+        self.holdings.close_all_but(role.sockets)
         self.control.close()
         self.inbox.close()
         self.selector.close()
@@ -129,7 +131,8 @@ class _Gateway:
         )
         peers = tuple(map(self._peer_fact, self.told.peers))
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
-        return Facts(self.settings.name, config, listeners, peers, admin, started_s=monotonic_s())
+        early_syn = EarlySynFact(bool(self.holdings.captures), self.holdings.capture_lack)
+        return Facts(self.settings.name, config, listeners, peers, admin, early_syn, started_s=monotonic_s())
 
     def _peer_fact(self, peer: Peer) -> PeerFact:
         lack = self.windows.lacks.get(peer.name, "")

@@ -30,7 +30,7 @@ class Roles:
     Attributes:
         told: what every worker is told; the broker gets its share of it.
         cores: each worker's.
-        holdings: the listening sockets.
+        holdings: the sockets that outlive children.
         scoreboard: everybody's numbers.
         sources: counts per client address; None when there is no such limit.
         ready_when_filled: readiness waits until the pools of peers were filled once.
@@ -54,9 +54,10 @@ class Roles:
 
     def _worker(self, slot: int, main: Callable[[Post], int]) -> Role:
         listeners, row, core = self.holdings.of_worker(slot), self.scoreboard.row(slot), self.cores[slot]
+        capture = self.holdings.capture_of_worker(slot)
 
         def live(channel: socket.socket, origin: int) -> int:
-            return main(Post(slot, core, self.told, listeners, row, self.sources, origin, channel))
+            return main(Post(slot, core, self.told, listeners, row, self.sources, origin, channel, capture))
 
         return Role(
             kind=Kind.WORKER,
@@ -64,7 +65,7 @@ class Roles:
             process_name=f"gateway-w{slot}",
             core=core,
             row=row,
-            listeners=listeners,
+            sockets=listeners if capture is None else (*listeners, *capture.sockets),
             main=live,
             after_death=(lambda: None) if self.sources is None else partial(self.sources.clear, slot),
         )
@@ -76,7 +77,7 @@ class Roles:
             process_name="gateway-broker",
             core=None,
             row=self.scoreboard.broker,
-            listeners=(),
+            sockets=(),
             main=lambda channel, origin: main(self._broker_post(channel, origin)),
             after_death=self.scoreboard.links.clear_gauges,
         )
@@ -109,7 +110,7 @@ class Roles:
             process_name="gateway-admin",
             core=None,
             row=row,
-            listeners=(listener,),
+            sockets=(listener,),
             main=live,
             after_death=lambda: None,
         )

@@ -58,9 +58,16 @@ def _heading(found: GatewayStatus, told: dict[str, Any] | None) -> str:
     lines = [f"{name}, pid {found.supervisor_pid}, {life}, up {age}, sessions {found.sessions}"]
     if told:
         lines.append(f"configuration {told['config'] or 'embedded default'}; admin {told['admin'] or 'off'}")
+        lines += _early_syn(told["early_syn"])
         rows = [[each["name"], each["mode"], each["address"], each["to"]] for each in told["listeners"]]
         lines += ["", table(["listener", "mode", "address", "to"], rows)]
     return "\n".join(lines)
+
+
+def _early_syn(told: dict[str, Any]) -> list[str]:
+    if told["lack"]:
+        return [f"early_syn off: {told['lack']}"]
+    return ["early_syn on"] if told["on"] else []
 
 
 def _worker_row(worker: ChildStatus) -> list[object]:

@@ -22,12 +22,13 @@ LIMIT_S = 30.0
 class Gateway:
     """A gateway under test. Every wait is for a fact and has an end."""
 
-    def __init__(self, runtime_dir: Path, wish: dict[str, object]) -> None:
+    def __init__(self, runtime_dir: Path, wish: dict[str, object], *, may_capture: bool = True) -> None:
         self.runtime_dir = runtime_dir
         usual = {"port": 0, "workers": 1, "peers": 0, "heartbeat_s": 10.0, "main": "serve", "broker": "serve"}
-        wish = usual | {"runtime_dir": str(runtime_dir)} | wish
+        wish = usual | {"early_syn": False, "runtime_dir": str(runtime_dir)} | wish
+        rights = [] if may_capture or os.geteuid() else ["setpriv", "--bounding-set=-net_raw"]
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("small_gateway.py")), json.dumps(wish)],
+            [*rights, sys.executable, str(Path(__file__).with_name("small_gateway.py")), json.dumps(wish)],
             stderr=subprocess.PIPE,
             start_new_session=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -94,8 +95,8 @@ class Gateway:
 def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     started: list[Gateway] = []
 
-    def start_one(**wish: object) -> Gateway:
-        started.append(Gateway(tmp_path / "run", wish))
+    def start_one(*, may_capture: bool = True, **wish: object) -> Gateway:
+        started.append(Gateway(tmp_path / "run", wish, may_capture=may_capture))
         return started[-1]
 
     yield start_one

@@ -174,7 +174,7 @@ def main(wish: dict[str, Any]) -> int:
         workers=wish["workers"],
         runtime_dir=Path(wish["runtime_dir"]),
         admin=None,
-        listens=(replace(settings.listens[0], bind=bind),),
+        listens=(replace(settings.listens[0], bind=bind, early_syn=wish["early_syn"]),),
         timeouts=replace(settings.timeouts, worker_heartbeat=wish["heartbeat_s"]),
         peers=(Peer("mumbai", Endpoint("127.0.0.1", 1)),) * wish["peers"],
     )

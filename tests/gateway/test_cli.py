@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,6 +142,24 @@ def test_status_shows_listeners_and_each_worker_within_120_columns(start: Start)
     facts = json.loads(gateway_command("status", "--json", "--runtime-dir", str(gateway.runtime_dir)).stdout)
     assert facts["gateway"]["listeners"][0]["address"] == f"127.0.0.1:{gateway.port}"
     assert pid in [worker["pid"] for worker in facts["workers"]]
+
+
+def test_without_the_right_to_capture_one_line_and_status_say_that_early_syn_is_off(start: Start) -> None:
+    gateway = start(early_syn=True, may_capture=False)
+    lack = r"cannot capture packets: EPERM \(needs CAP_NET_RAW [^)]*\)"
+    gateway.wait_for(f"early_syn is off, sessions begin when they are accepted: {lack}\n")
+    gateway.wait_ready().who()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    assert re.search(f"^early_syn off: {lack}$", gateway_command("status", *where).stdout, re.MULTILINE)
+    facts = json.loads(gateway_command("status", "--json", *where).stdout)
+    assert facts["gateway"]["early_syn"]["on"] is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: captures packets")
+def test_with_the_right_status_says_that_early_syn_is_on(start: Start) -> None:
+    gateway = start(early_syn=True).wait_ready()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    assert "\nearly_syn on\n" in gateway_command("status", *where).stdout
 
 
 def test_with_a_peer_status_shows_the_broker_and_links_shows_the_peer(start: Start) -> None:

@@ -2,6 +2,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,11 @@ def sockets_of(pid: int) -> set[str]:
     return {link for link in links if link.startswith("socket:")}
 
 
+def packet_sockets_of(pid: int) -> set[str]:
+    inodes = [line.split()[-1] for line in Path(f"/proc/{pid}/net/packet").read_text().splitlines()[1:]]
+    return sockets_of(pid) & {f"socket:[{inode}]" for inode in inodes}
+
+
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -41,6 +47,21 @@ def test_ready_line_names_listeners_workers_cores_and_admin(start: Start) -> Non
     assert "2 workers on core" in line
     assert "admin off" in line
     assert f"pid {gateway.process.pid}" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: captures packets")
+def test_a_worker_and_its_successor_have_the_capture_of_their_slot_alone(start: Start) -> None:
+    gateway = start(workers=2, early_syn=True).wait_ready()
+    slot, pid = gateway.who()
+    held, own = packet_sockets_of(gateway.process.pid), packet_sockets_of(pid)
+    assert (len(held), len(own), own < held) == (2, 1, True)
+    os.kill(pid, signal.SIGKILL)
+    gateway.wait_for(rf"worker {slot}, pid \d+ ended by SIGKILL")
+    with closing(Scoreboard.open(gateway.runtime_dir / "scoreboard")) as scoreboard:
+        deadline_s = time.monotonic() + 30
+        while scoreboard.row(slot)[Cell.PID] in (0, pid):
+            assert time.monotonic() < deadline_s
+        assert packet_sockets_of(scoreboard.row(slot)[Cell.PID]) == own
 
 
 def test_killed_worker_is_replaced_in_its_slot_and_its_queue_is_served(start: Start) -> None:
