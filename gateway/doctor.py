@@ -64,6 +64,7 @@ def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
         congestions=frozenset(congestions - {""}),
         binds=tuple(binds),
         pool_legs=sum(peer.pool_max for peer in settings.peers),
+        windows=tuple((peer.name, peer.initial_window) for peer in settings.peers if peer.initial_window),
     )
 
 

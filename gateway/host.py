@@ -15,6 +15,8 @@ from gateway.topology import usable_cores
 
 SYSCTLS: Final = (
     "net.core.somaxconn",
+    "net.core.rmem_max",
+    "net.core.wmem_max",
     "net.ipv4.tcp_max_syn_backlog",
     "net.ipv4.tcp_slow_start_after_idle",
     "net.ipv4.tcp_rmem",

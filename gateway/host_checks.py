@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.findings import Finding, Level, finding
 from gateway.host import Capability, Host
+from gateway.window_checks import initial_window
 from pools.net.endpoint import Endpoint
 from workers.capacity import RESERVED_DESCRIPTORS, descriptors_for, sessions_within, share_of
 
@@ -28,6 +29,7 @@ class Demand:
         congestions: congestion controls by name, for any leg.
         binds: addresses to listen on, by who wants them.
         pool_legs: to all peers together, at most; 0 without peers.
+        windows: peers by name with the segments that legs to them shall begin with.
     """
 
     workers: int
@@ -36,6 +38,7 @@ class Demand:
     congestions: frozenset[str]
     binds: tuple[tuple[str, Endpoint], ...]
     pool_legs: int = 0
+    windows: tuple[tuple[str, int], ...] = ()
 
 
 def check_host(host: Host, demand: Demand) -> Iterator[Finding]:
@@ -45,11 +48,12 @@ def check_host(host: Host, demand: Demand) -> Iterator[Finding]:
     yield cores(host, demand)
     yield descriptors(host, demand)
     yield low_ports(host, demand)
-    yield capture_rights(host)
+    yield capture_rights(host, demand)
     yield from queues(host, demand)
     yield slow_start(host, demand)
     yield from pool_legs(host, demand)
     yield from buffers(host)
+    yield from (initial_window(host, *window) for window in demand.windows)
     yield ephemeral_ports(host, demand)
     yield fin_timeout(host)
     yield pipe_memory(host, demand)
@@ -99,9 +103,11 @@ def low_ports(host: Host, demand: Demand) -> Finding:
     return finding("low ports", found, wrong=bool(low) and not held, advice=advice, level=Level.FAIL)
 
 
-def capture_rights(host: Host) -> Finding:
+def capture_rights(host: Host, demand: Demand) -> Finding:
     """Say which rights are held that no listener here needs, so that nobody grants them for nothing."""
-    rights = (Capability.NET_RAW, Capability.NET_ADMIN, Capability.SYS_RESOURCE)
+    rights = [Capability.NET_RAW, Capability.NET_ADMIN, Capability.SYS_RESOURCE]
+    if demand.windows:
+        rights.remove(Capability.NET_ADMIN)
     found = "; ".join(f"CAP_{right.name} {_held(host.may(right))}" for right in rights)
     return Finding("other rights", Level.OK, f"{found}; none is needed")
 

@@ -30,6 +30,7 @@ _LEGS = LinkFamily("midmile_pool_legs", "Pool legs now, by where they are.", "pl
 _TAKES = LinkFamily("midmile_pool_takes", "Sessions that wanted a pool leg, by whether one was ready.", "result")
 _DIALLED = LinkFamily("midmile_pool_dialled", "Pool legs that came to be, also those that a session had to dial.")
 _DIAL_FAILED = LinkFamily("midmile_pool_dials_failed", "Attempts to dial a pool leg that made none.")
+_FIRST = LinkFamily("midmile_link_first_window_bytes", "What else bounds a leg's window at first.", "bound")
 _RTT = LinkFamily("midmile_link_rtt_seconds", "Smoothed round-trip time of probes.", scale=1_000_000)
 _VARIATION = LinkFamily("midmile_link_rtt_variation_seconds", "Its smoothed variation.", scale=1_000_000)
 _LOSS = LinkFamily("midmile_link_loss_ratio", "Part of the recent probes that was lost.", scale=1_000_000)
@@ -46,6 +47,13 @@ GAUGES: Final[Mapping[LinkCell, tuple[LinkFamily, str]]] = {
         LinkFamily("midmile_pool_window_segments", "Median congestion window of the depot's legs."),
         "",
     ),
+    LinkCell.FIRST_WINDOW_SEGMENTS: (
+        LinkFamily("midmile_link_first_window_segments", "Congestion window that a leg to the peer begins with."),
+        "",
+    ),
+    LinkCell.FIRST_ADVERTISED_BYTES: (_FIRST, "advertised"),
+    LinkCell.FIRST_SEND_BYTES: (_FIRST, "send_buffer"),
+    LinkCell.FIRST_RECEIVE_BYTES: (_FIRST, "receive"),
     LinkCell.MAGAZINE_ROUNDS: (LinkFamily("midmile_pool_magazine_rounds", "Size of a magazine."), ""),
     LinkCell.CROWDED: (LinkFamily("midmile_pool_crowded", "1 while there are more legs than pool_max."), ""),
 }

@@ -18,6 +18,10 @@ class LinkStatus:
         rtt_us: smoothed round-trip time of probes; 0 before the first answer.
         loss_ppm: lost probes in a million, of the recent ones.
         window_segments: median congestion window of the depot's legs.
+        first_window_segments: congestion window that a leg begins with; 0, as the next three, while nothing is known.
+        first_advertised_bytes: window that the peer advertises from the first.
+        first_send_bytes: payload that the send buffer has room for from the first.
+        first_receive_bytes: window that we advertise from the first; 0, too, where the kernel is older than 6.2.
         idle_depot: legs that wait in the broker.
         idle_workers: legs that wait in workers.
         lent: legs that carry a session.
@@ -37,6 +41,10 @@ class LinkStatus:
     rtt_variation_us: int
     loss_ppm: int
     window_segments: int
+    first_window_segments: int
+    first_advertised_bytes: int
+    first_send_bytes: int
+    first_receive_bytes: int
     idle_depot: int
     idle_workers: int
     lent: int
@@ -83,6 +91,10 @@ def _read_link(link: LinkRow, now_ns: int) -> LinkStatus:
         rtt_variation_us=link[LinkCell.RTT_VARIATION_US],
         loss_ppm=link[LinkCell.LOSS_PPM],
         window_segments=link[LinkCell.WINDOW_SEGMENTS],
+        first_window_segments=link[LinkCell.FIRST_WINDOW_SEGMENTS],
+        first_advertised_bytes=link[LinkCell.FIRST_ADVERTISED_BYTES],
+        first_send_bytes=link[LinkCell.FIRST_SEND_BYTES],
+        first_receive_bytes=link[LinkCell.FIRST_RECEIVE_BYTES],
         idle_depot=link[LinkCell.IDLE_DEPOT],
         idle_workers=link[LinkCell.IDLE_WORKERS],
         lent=link[LinkCell.LENT],

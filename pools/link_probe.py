@@ -63,6 +63,11 @@ class LinkProbe:
         return f"<LinkProbe {self._peer.name} {self.health.state} {self._leg!r}>"
 
     @property
+    def leg(self) -> PoolLeg | None:
+        """The leg that is probed on, which stays ours; None while there is none."""
+        return self._leg
+
+    @property
     def links(self) -> tuple[Link, ...]:
         """The peer's own links, as it told of them last; none while nothing leads there."""
         return self._leg.told_links if self._leg is not None else ()

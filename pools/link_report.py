@@ -10,6 +10,8 @@ from pools.leg_account import median_window
 from pools.link_health import LinkHealth
 from pools.net.clock import monotonic_ns
 from pools.net.link_board import LinkCell, LinkRow
+from pools.net.socket_buffers import send_room_bytes
+from pools.net.tcp_info import TcpInfo, tcp_info
 from pools.peer_pool import PeerPool
 
 _COUNTED = {
@@ -74,6 +76,15 @@ class LinkReport:
         windows = [median_window(legs), *(stats.window for stats in self._heard.values())]
         known = [window for window in windows if window]
         self._row[LinkCell.WINDOW_SEGMENTS] = median_low(known) if known else 0
+
+    def write_first_window(self, leg: PoolLeg | None) -> None:
+        """Write what bounds the window of a leg that has carried nothing yet, as the probe's has not."""
+        row = self._row
+        info = TcpInfo.parse(b"") if leg is None else tcp_info(leg.socket)
+        row[LinkCell.FIRST_WINDOW_SEGMENTS] = info.snd_cwnd_segments
+        row[LinkCell.FIRST_ADVERTISED_BYTES] = info.snd_wnd_bytes
+        row[LinkCell.FIRST_RECEIVE_BYTES] = info.rcv_wnd_bytes
+        row[LinkCell.FIRST_SEND_BYTES] = 0 if leg is None else send_room_bytes(leg.socket)
 
     def _note_filled(self, is_filled: bool) -> bool:
         has_risen = is_filled and not self._was_filled

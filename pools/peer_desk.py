@@ -146,6 +146,7 @@ class PeerDesk:
         if self.pool.end_interval(DEMAND_INTERVAL_S):
             _log.info("gateway %s: magazines grow to %d rounds", self.peer.name, self.pool.depot.size)
         self._report.write_window(self.pool.depot)
+        self._report.write_first_window(self._probe.leg)
 
     # How.
 

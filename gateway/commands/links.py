@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from gateway import first_windows
 from gateway.commands.output import duration_text, round_trip_text, say, say_json, table, warn
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
@@ -34,6 +35,8 @@ def links(runtime_dir: Path, *, as_json: bool) -> ExitCode:
         say_json({"links": [_as_dict(*pair) for pair in zip(peers, found.links, strict=True)]})
     elif found.links:
         say(table(_COLUMNS, [_cells(*pair) for pair in zip(peers, found.links, strict=True)]))
+        if windows := first_windows.lines(peers, found.links):
+            say("\n" + "\n".join(windows))
     else:
         say("no links: the configuration has no [[peer]]")
     return _complain(found)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gateway import health
+from gateway import first_windows, health
 from gateway.commands.output import bytes_text, duration_text, say, say_json, table
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
@@ -61,6 +61,8 @@ def _heading(found: GatewayStatus, told: dict[str, Any] | None) -> str:
         lines += _early_syn(told["early_syn"])
         rows = [[each["name"], each["mode"], each["address"], each["to"]] for each in told["listeners"]]
         lines += ["", table(["listener", "mode", "address", "to"], rows)]
+        windows = first_windows.lines(told["peers"], found.links)
+        lines += ["", *windows] if windows else []
     return "\n".join(lines)
 
 

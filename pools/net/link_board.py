@@ -23,6 +23,11 @@ class LinkCell(IntEnum):
         WINDOW_SEGMENTS: median congestion window of the depot's legs; 0 where there is none.
         MAGAZINE_ROUNDS: size of a magazine.
         CROWDED: 1 while there are more legs than pool_max.
+        FIRST_WINDOW_SEGMENTS: congestion window of the probe's leg, which is what a leg begins with: it carries nothing
+            that would let it grow. 0, as the next three, while there is none.
+        FIRST_ADVERTISED_BYTES: window that the peer advertises on it.
+        FIRST_SEND_BYTES: payload that its send buffer has room for.
+        FIRST_RECEIVE_BYTES: window that we advertise on it.
         UPDATED_NS: when the broker last wrote the row, monotonic clock.
         HITS_TOTAL: sessions that found a leg ready.
         MISSES_TOTAL: sessions that had to dial.
@@ -48,6 +53,10 @@ class LinkCell(IntEnum):
     MAGAZINE_ROUNDS = 9
     CROWDED = 10
     UPDATED_NS = 11
+    FIRST_WINDOW_SEGMENTS = 12
+    FIRST_ADVERTISED_BYTES = 13
+    FIRST_SEND_BYTES = 14
+    FIRST_RECEIVE_BYTES = 15
     # totals
     HITS_TOTAL = 16
     MISSES_TOTAL = 17

@@ -53,6 +53,11 @@ def enlarge(sock: Socket, window_bytes: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, _SEND_LOCK if is_beyond else _GROWS)
 
 
+def send_room_bytes(sock: Socket) -> int:
+    """Give the payload that the send buffer has room for: half of it, as the kernel reckons itself."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+
+
 def _raise(sock: Socket, buffer: _Buffer, window_bytes: int) -> None:
     now_bytes = sock.getsockopt(socket.SOL_SOCKET, buffer.option)
     if now_bytes >= 2 * window_bytes:

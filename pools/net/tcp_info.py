@@ -11,8 +11,8 @@ from typing import Final, Self
 
 from pools.net.sockopts import Socket
 
-# Offsets are those of linux/tcp.h, from tcpi_unacked at 24 to tcpi_snd_wnd at 228 (Linux 5.4).
-_SHOWN: Final = struct.Struct("=24xI4xI32xII4xI16xI16xQQ12xI8xQ60xI")
+# Offsets are those of linux/tcp.h, from tcpi_unacked at 24 to tcpi_rcv_wnd at 232 (Linux 6.2).
+_SHOWN: Final = struct.Struct("=24xI4xI32xII4xI16xI16xQQ12xI8xQ60xII")
 _RTT_AND_RETRANSMITS: Final = struct.Struct("=68xI28xI")
 _NO_ANSWER: Final = bytes(_SHOWN.size)
 
@@ -33,6 +33,7 @@ class TcpInfo:
         min_rtt_us: smallest round-trip time of late, microseconds; 0xffffffff before the first measurement.
         delivery_bytes_per_s: how fast our bytes arrived at the last measurement.
         snd_wnd_bytes: window that the other end advertises; 0 where the kernel is older than 5.4.
+        rcv_wnd_bytes: window that we advertise; 0 where the kernel is older than 6.2.
     """
 
     unacked_segments: int
@@ -46,6 +47,7 @@ class TcpInfo:
     min_rtt_us: int
     delivery_bytes_per_s: int
     snd_wnd_bytes: int
+    rcv_wnd_bytes: int
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

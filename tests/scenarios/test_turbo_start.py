@@ -183,6 +183,14 @@ def test_each_leg_really_begins_with_the_window(world: World) -> None:
     assert f"initcwnd {WINDOW}" in world.ip("near", "route", "get", world.wan.address("far"))
 
 
+@pytest.mark.parametrize("site", ["near", "far"])
+@pytest.mark.parametrize("command", ["links", "status"])
+def test_operators_are_told_that_the_window_is_in_force(world: World, site: str, command: str) -> None:
+    gateway, other = world.gateways[site], {"near": "far", "far": "near"}[site]
+    line = f"{other}: initial_window = {WINDOW} is in force: {WINDOW} segments"
+    gateway.wait_until(lambda: line in gateway.command(command).stdout, expected=line)
+
+
 def test_a_leg_that_is_used_again_goes_on_with_the_window_it_had(world: World) -> None:
     with world.session() as client:
         first_s = ask(client, LARGE_BYTES)

@@ -22,6 +22,7 @@ LAYOUT = {
     "min_rtt_us": (148, "I"),
     "delivery_bytes_per_s": (160, "Q"),
     "snd_wnd_bytes": (228, "I"),
+    "rcv_wnd_bytes": (232, "I"),
 }
 LINUX_4_9 = 192  # bytes, up to tcpi_sndbuf_limited
 LINUX_3_10 = 104  # bytes, up to tcpi_total_retrans
@@ -43,7 +44,7 @@ def full_struct() -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("length", [256, 232, LINUX_4_9, LINUX_3_10])
+@pytest.mark.parametrize("length", [256, 236, 232, LINUX_4_9, LINUX_3_10])
 def test_each_field_comes_from_its_offset_or_is_0_where_the_struct_ends(length: int) -> None:
     info = TcpInfo.parse(full_struct()[:length])
     for value, (name, (offset, _)) in enumerate(LAYOUT.items(), start=1):
