@@ -28,6 +28,9 @@ Trial = tuple[str, Callable[[], None], Level, str]
 
 _COPIES: Final = "nothing breaks: bytes are copied, at about twice the processor time; allow splice in the container"
 _SMALL_PIPES: Final = "nothing breaks: pipes stay small; raise fs.pipe-user-pages-soft, or grant CAP_SYS_RESOURCE"
+_NO_CAPTURE: Final = (
+    "AmbientCapabilities=CAP_NET_RAW in the systemd unit; until then sessions begin when they are accepted"
+)
 _NO_SHARDS: Final = "connections cannot be dealt out to workers: run Linux 4.5 or later, outside a syscall filter"
 
 
@@ -43,7 +46,7 @@ def examine(settings: GatewaySettings, *, supervisor_pid: int = 0) -> list[Findi
     ours = ports_of(supervisor_pid) if supervisor_pid else frozenset()
     return [
         *check_host(host, demand),
-        *(try_out(*trial) for trial in _trials(demand.workers)),
+        *(try_out(*trial) for trial in _trials(demand)),
         runtime_dir(settings.runtime_dir),
         *([key_file(Path(settings.key_file))] if settings.key_file else []),
         *_addresses(settings, ours),
@@ -64,6 +67,7 @@ def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
         congestions=frozenset(congestions - {""}),
         binds=tuple(binds),
         pool_legs=sum(peer.pool_max for peer in settings.peers),
+        early_syn=any(listen.early_syn for listen in settings.listens),
         windows=tuple((peer.name, peer.initial_window) for peer in settings.peers if peer.initial_window),
     )
 
@@ -121,11 +125,13 @@ def ports_of(pid: int) -> frozenset[int]:
     return frozenset()
 
 
-def _trials(workers: int) -> Iterator[Trial]:
-    program = ShardHash(0, workers).program()
+def _trials(demand: Demand) -> Iterator[Trial]:
+    program = ShardHash(0, demand.workers).program()
     yield "splice", trials.splice, Level.WARN, _COPIES
     yield "pipe size", trials.pipe_size, Level.WARN, _SMALL_PIPES
     yield "reuseport program", partial(trials.reuseport_program, program), Level.FAIL, _NO_SHARDS
+    if demand.early_syn:
+        yield "packet capture", partial(trials.packet_capture, program), Level.WARN, _NO_CAPTURE
 
 
 def _addresses(settings: GatewaySettings, ours: frozenset[int]) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ class Demand:
         congestions: congestion controls by name, for any leg.
         binds: addresses to listen on, by who wants them.
         pool_legs: to all peers together, at most; 0 without peers.
+        early_syn: some listener begins sessions at their client's SYN.
         windows: peers by name with the segments that legs to them shall begin with.
     """
 
@@ -38,6 +39,7 @@ class Demand:
     congestions: frozenset[str]
     binds: tuple[tuple[str, Endpoint], ...]
     pool_legs: int = 0
+    early_syn: bool = False
     windows: tuple[tuple[str, int], ...] = ()
 
 
@@ -108,6 +110,8 @@ def capture_rights(host: Host, demand: Demand) -> Finding:
     rights = [Capability.NET_RAW, Capability.NET_ADMIN, Capability.SYS_RESOURCE]
     if demand.windows:
         rights.remove(Capability.NET_ADMIN)
+    if demand.early_syn:
+        rights.remove(Capability.NET_RAW)
     found = "; ".join(f"CAP_{right.name} {_held(host.may(right))}" for right in rights)
     return Finding("other rights", Level.OK, f"{found}; none is needed")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Final
 
-from pools.net import sockopts
+from pools.net import packet_socket, sockopts
 from pools.net.errors import MidmileError
 from pools.net.pipes import SIZE_BYTES
 
@@ -54,6 +54,23 @@ def reuseport_program(program: bytes) -> None:
         _refused("listen with SO_REUSEPORT", lambda: _reuseport_program(program))
     except sockopts.OptionError as error:
         raise TrialError(str(error)) from error
+
+
+def packet_capture(program: bytes) -> None:
+    """Open packet sockets whose packets a classic-BPF program shares out (PACKET_FANOUT_CBPF).
+
+    Args:
+        program: packed struct sock_filter.
+
+    Raises:
+        TrialError: refused, in most cases for want of CAP_NET_RAW.
+    """
+    try:
+        group = packet_socket.open_group(packet_socket.IPVersion.V4, slots=2, choose=program, until=program)
+    except packet_socket.PacketSocketError as error:
+        raise TrialError(str(error)) from error
+    for sock in group:
+        sock.close()
 
 
 def _refused(tried: str, trial: Callable[[], None]) -> None:

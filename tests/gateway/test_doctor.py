@@ -99,6 +99,19 @@ def test_a_key_file_is_examined_where_the_configuration_names_one(settings: Gate
     assert not {"overlay key", "pool legs"} & {finding.check for finding in examine(settings)}
 
 
+def test_capturing_is_tried_where_a_listener_begins_early(settings: GatewaySettings) -> None:
+    early = replace(settings, listens=(replace(settings.listens[0], early_syn=True),))
+    (tried,) = [finding for finding in examine(early) if finding.check == "packet capture"]
+    if os.geteuid() == 0:
+        assert tried.level is Level.OK
+    else:
+        assert (tried.level, tried.advice.split(";")[0]) == (
+            Level.WARN,
+            "AmbientCapabilities=CAP_NET_RAW in the systemd unit",
+        )
+    assert "packet capture" not in {finding.check for finding in examine(settings)}
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> GatewaySettings:
     usual = config.default()

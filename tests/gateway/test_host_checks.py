@@ -125,6 +125,13 @@ def test_a_low_port_needs_the_right_or_another_start() -> None:
     assert wrong(with_sysctl("net.ipv4.ip_unprivileged_port_start", "80"), demand) == []
 
 
+@pytest.mark.parametrize("early_syn", [False, True])
+def test_a_right_that_a_listener_needs_is_not_called_needless(*, early_syn: bool) -> None:
+    findings = check_host(FITTING, replace(MODEST, early_syn=early_syn))
+    (others,) = [finding.found for finding in findings if finding.check == "other rights"]
+    assert ("CAP_NET_RAW" in others) is not early_syn
+
+
 def test_rights_lift_the_bound_on_pipes() -> None:
     host = replace(with_sysctl("fs.pipe-user-pages-soft", "1024"), capabilities=1 << Capability.SYS_RESOURCE)
     assert wrong(host) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pools.net import trials
+from tests.lonely_network import needs_root
 
 RETURN_FIRST = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K
 JUMP_NOWHERE = struct.pack("=HBBI", 0x05, 0, 0, 99)  # BPF_JMP | BPF_JA past the end
@@ -27,6 +28,19 @@ def test_a_trial_that_works_leaves_no_descriptor(trial: Callable[[], None]) -> N
 def test_a_program_that_the_kernel_refuses_is_reported_with_its_errno() -> None:
     with pytest.raises(trials.TrialError, match="SO_ATTACH_REUSEPORT_CBPF.*EINVAL"):
         trials.reuseport_program(JUMP_NOWHERE)
+
+
+@needs_root
+def test_capturing_that_works_leaves_no_descriptor() -> None:
+    before = open_descriptors()
+    trials.packet_capture(RETURN_FIRST)
+    assert open_descriptors() == before
+
+
+@needs_root
+def test_a_program_that_may_not_share_out_packets_is_reported() -> None:
+    with pytest.raises(trials.TrialError, match="cannot capture packets: EINVAL"):
+        trials.packet_capture(JUMP_NOWHERE)
 
 
 def test_a_refusal_says_what_was_tried() -> None:
