@@ -51,6 +51,7 @@ Size = Annotated[int, _option("--size", quantities.size, "BYTES", "Of the answer
 Rate = Annotated[
     int, _option("--rate", quantities.count, "BITS", "Of each line in a second, such as 200M; 0: no limit.")
 ]
+Repeats = Annotated[int, typer.Option("--repeats", min=1, max=100, help="How often each stage is measured, in turns.")]
 Picture = Annotated[Path | None, _option("--picture", _file, "FILE", "Draw it into FILE, which ends in .svg or .png.")]
 
 
@@ -61,3 +62,13 @@ def plan(rtt: Rtt = TALK, size: Size = 43_000, rate: Rate = 0, picture: Picture 
     from gateway.lab.model import Transfer
 
     end(run(rtt.rtts_s, Transfer(size, rate), picture=picture, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
+def ladder(
+    rtt: Rtt = TALK, size: Size = 43_000, repeats: Repeats = 5, picture: Picture = None, json: Json = False
+) -> None:
+    """Measure each stage of the ladder: real gateways at sites of an emulated WAN, beside the model. Needs root."""
+    from gateway.commands.lab_ladder import ladder as run
+
+    end(run(rtt.rtts_s, size_bytes=size, repeats=repeats, picture=picture, as_json=json))

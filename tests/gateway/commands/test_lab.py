@@ -1,18 +1,31 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli import app
+from gateway.commands.lab_ladder import ladder_table
 from gateway.exit_codes import ExitCode
+from gateway.lab.results import LadderResult, Limit, Punctuality, Stage, StageResult, Times
 
 ROOT = Path(__file__).parents[3]
 
 
 def lab(*words: str) -> Result:
     return CliRunner().invoke(app, ["lab", *words])
+
+
+def without_rights(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the lab as root without a right, or as whoever runs this test, who has none."""
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"] if os.geteuid() == 0 else []
+    command = [*drop, sys.executable, "-m", "gateway.cli", "lab", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
 def test_the_plan_is_the_page_of_the_ladder() -> None:
@@ -71,3 +84,37 @@ def test_a_picture_that_cannot_be_written_costs_no_figures(tmp_path: Path) -> No
     assert done.exit_code == ExitCode.USAGE
     assert done.stdout == lab("plan").stdout
     assert "Is a directory" in done.stderr
+
+
+def test_the_ladder_without_root_is_one_line_and_nothing_is_measured() -> None:
+    done = without_rights("ladder")
+    assert (done.returncode, done.stdout) == (ExitCode.CANNOT_START, "")
+    assert "needs root" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and a TUN device")
+def test_the_ladder_is_measured_shown_and_drawn(tmp_path: Path) -> None:
+    file = tmp_path / "ladder.svg"
+    done = lab("ladder", "--rtt", "6,10,4", "--size", "20k", "--repeats", "1", "--json", "--picture", str(file))
+    assert done.exit_code == ExitCode.OK, done.stderr
+    told = json.loads(done.stdout)
+    assert [stage["stage"] for stage in told["stages"]][:2] == ["end to end", "split"]
+    assert all(stage["median"]["all_bytes_s"] > 0.020 for stage in told["stages"])
+    assert told["rtts_s"] == [0.006, 0.010, 0.004]
+    assert "1/1 end to end: " in done.stderr
+    assert file.stat().st_size > 10_000
+
+
+def test_a_table_has_each_stage_with_its_model_and_the_limits() -> None:
+    model = [Times(0.548, 0.822), Times(0.548, 0.762)]
+    samples = [[Times(0.550, 0.827), Times(0.552, 0.825), Times(0.549, 0.9)], [Times(0.5, 0.75)]]
+    stages = [StageResult(*each) for each in zip((Stage.END_TO_END, Stage.SPLIT), samples, model, strict=True)]
+    limits = [Limit("propagation", Times(0.274, 0.274))]
+    result = LadderResult((0.028, 0.214, 0.032), 43_000, stages, limits, Punctuality(10, 0, 0.0))
+    assert ladder_table(result) == (
+        "STAGE               FIRST BYTE   MODEL     OFF  ALL BYTES   MODEL     OFF  ALL BYTES FROM .. TO\n"
+        "end to end              550 ms  548 ms   +2 ms     827 ms  822 ms   +5 ms         825 .. 900 ms\n"
+        "split                   500 ms  548 ms  -48 ms     750 ms  762 ms  -12 ms         750 .. 750 ms\n"
+        "limit: propagation           -  274 ms       -          -  274 ms       -                     -"
+    )
