@@ -16,6 +16,7 @@ LISTENER_PORT: Final = 8443
 OVERLAY_PORT: Final = 7400
 _POOL_MIN: Final = 4  # there is one session at a time
 _INITIAL_WINDOW: Final = 200  # segments: 290 kB, more than the ladder asks for
+_PRECONNECT: Final = 4
 _DRAIN_S: Final = 1
 _ORDER: Final = list(Stage)
 
@@ -89,8 +90,15 @@ class Deployment:
         if self.has(Stage.TURBO_START) and place:  # the answer's window is that of the gateway which it comes from
             yield from self._peer(self.names[place - 1], pool_min=0)
         if name == self.names[-1]:
-            yield "[egress]"
-            yield f'allow = ["{self.destination}"]'
+            yield from self._egress()
+
+    def _egress(self) -> Iterator[str]:
+        yield "[egress]"
+        yield f'allow = ["{self.destination}"]'
+        if self.has(Stage.PRECONNECT):
+            yield "[[egress.preconnect]]"
+            yield f'to = "{self.destination}"'
+            yield f"connections = {_PRECONNECT}"
 
     def _peer(self, peer: str, *, pool_min: int) -> Iterator[str]:
         yield "[[peer]]"
