@@ -3,7 +3,7 @@
 What is begun for them is decided elsewhere; here packets become `Syn`s, as few of them at a time as the loop can bear.
 """
 
-import socket
+import select
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -33,38 +33,40 @@ class SynCapture:
     """
 
     def __init__(self, capture: Capture, *, readiness: Readiness, on_syn: Callable[[Syn], None], row: Row) -> None:
-        self._sockets = capture.sockets
+        self._sockets = {sock.fileno(): sock for sock in capture.sockets}
         self._program = capture.program
+        # Asked before each read: 0.4 µs where nothing is there, and a read that says so by an exception takes 2.7.
+        self._waiting = select.epoll()
         self._readiness = readiness
         self._on_syn = on_syn
         self._row = row
         self._is_paused = True
-        self._stops: list[Callable[[], None]] = []
+        self._stop: Callable[[], None] = _not_started
         self._counting = gevent.get_hub().loop.timer(_COUNT_S, _COUNT_S)
 
     def start(self) -> None:
         """Begin, without what a predecessor left unread: the clients it is about may have been accepted long since."""
         self.pause()
-        for sock in self._sockets:
-            self._stops.append(self._readiness.watch(sock.fileno(), partial(self._take, sock, _AT_ONCE)))
+        for fd in self._sockets:
+            self._waiting.register(fd, select.EPOLLIN)
+        self._stop = self._readiness.watch(self._waiting.fileno(), partial(self._take, _AT_ONCE))
         self._counting.start(self._count_lost)
         self.resume()
 
     def drain(self) -> None:
         """Read all that has come by now, so that whoever is accepted next has been seen if that was possible."""
-        for sock in self._sockets:
-            self._take(sock, _ALL)
+        self._take(_ALL)
 
     def pause(self) -> None:
         """See nothing until `resume`: the kernel drops it all, so that a flood costs this process nothing."""
         self._is_paused = True
-        for sock in self._sockets:
+        for sock in self._sockets.values():
             packet_socket.attach_filter(sock, NOTHING)
             packet_socket.discard(sock)
 
     def resume(self) -> None:
         """See what comes from now on."""
-        for sock in self._sockets:
+        for sock in self._sockets.values():
             packet_socket.attach_filter(sock, self._program)
         self._is_paused = False
 
@@ -74,26 +76,33 @@ class SynCapture:
         self._count_lost()
         self._counting.stop()
         self._counting.close()
-        while self._stops:
-            self._stops.pop()()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets = ()
+        self._stop()
+        self._waiting.close()
+        while self._sockets:
+            self._sockets.popitem()[1].close()
 
-    def _take(self, sock: socket.socket, limit: int) -> None:
-        taken = 0
-        while taken < limit and not self._is_paused:
-            packet = packet_socket.read(sock, SNAPSHOT_BYTES)
-            if packet is None:
-                break
-            taken += 1
-            syn = parse(packet)
-            if syn is not None:
-                self._on_syn(syn)
-        if taken:
-            self._row.add(Cell.SYNS_SEEN, taken)
+    def _take(self, limit: int) -> None:
+        for _ in range(limit):
+            ready = [] if self._is_paused else self._waiting.poll(0)
+            for fd, _mask in ready:
+                self._take_one(fd)
+            if not ready:
+                return
+
+    def _take_one(self, fd: int) -> None:
+        packet = packet_socket.read(self._sockets[fd], SNAPSHOT_BYTES)
+        if packet is None:
+            return
+        self._row.add(Cell.SYNS_SEEN)
+        syn = parse(packet)
+        if syn is not None:
+            self._on_syn(syn)
 
     def _count_lost(self) -> None:
-        lost = sum(map(packet_socket.take_lost, self._sockets))
+        lost = sum(map(packet_socket.take_lost, self._sockets.values()))
         if lost:
             self._row.add(Cell.SYNS_LOST, lost)
+
+
+def _not_started() -> None:
+    """What there is to stop before the start."""

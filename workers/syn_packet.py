@@ -21,6 +21,7 @@ _FLAGS_AT: Final = 13  # in the TCP header
 _SYN: Final = 0x02
 _SYN_ACK_RST_FIN: Final = 0x17
 _OFFSET_MASK: Final = 0x1FFF  # RFC 791 section 3.1: where in the datagram a fragment belongs
+_IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)  # as an enum's members they cost half a microsecond a packet
 
 
 class Syn(NamedTuple):
@@ -55,13 +56,13 @@ def _of_ipv4(packet: bytes) -> Syn | None:
     start = (packet[0] & 0x0F) * 4
     if start < _IPV4_MIN or packet[9] != _TCP or (packet[6] << 8 | packet[7]) & _OFFSET_MASK:
         return None
-    return _of_tcp(packet, start, socket.AF_INET, packet[12:16], packet[16:20])
+    return _of_tcp(packet, start, _IPV4, packet[12:16], packet[16:20])
 
 
 def _of_ipv6(packet: bytes) -> Syn | None:
     if len(packet) < _IPV6_BYTES or packet[6] != _TCP:
         return None
-    return _of_tcp(packet, _IPV6_BYTES, socket.AF_INET6, packet[8:24], packet[24:40])
+    return _of_tcp(packet, _IPV6_BYTES, _IPV6, packet[8:24], packet[24:40])
 
 
 def _of_tcp(packet: bytes, start: int, family: int, source: bytes, destination: bytes) -> Syn | None:
