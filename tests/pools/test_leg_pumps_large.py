@@ -7,6 +7,7 @@ import pytest
 from pools.frame_bodies import Ping, Pong, decode, encode
 from pools.frames import DATA_LIMIT, Frame, FrameType
 from pools.leg_pumps import pump_between
+from pools.net.pipes import CAPACITY_BYTES
 from pools.net.pump import COPY_BYTES
 from tests.far_end import plain
 from tests.floor import Floor, receive, send_all, settle, turn_until
@@ -110,7 +111,7 @@ def test_a_sink_that_does_not_read_bounds_what_is_read_and_holds_one_greenlet(
         assert (floor.at_work, floor.pipes.lent <= 1) == (1, True)
         settle()
         assert line.pump.moved_bytes == held < written  # the rest waits in the source's own buffers
-        assert held <= 256 * 1024 + 2 * COPY_BYTES + 64 * 1024  # one pipe, what was read, the sink's own buffers
+        assert held <= CAPACITY_BYTES + 2 * COPY_BYTES + 64 * 1024  # one pipe, what was read, the sink's own buffers
         arrive(line, arrived, held)
         line.drop()
 

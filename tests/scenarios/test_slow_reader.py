@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pools.net.pipes import CAPACITY_BYTES
 from tests.scenarios.conftest import StartGateway
 from tests.scenarios.harness.configuration import forward
 from tests.scenarios.peers_under_test import (
@@ -26,7 +27,7 @@ from tests.scenarios.peers_under_test import (
 SLOW = 3
 QUICK = 50
 OWN_BUFFER_BYTES = 128 * 1024
-PIPE_BYTES = 256 * 1024
+PIPE_BYTES = CAPACITY_BYTES
 MEMORY_BYTES = 1024 * 1024
 STILL_S = 0.3
 CONTENT = pattern(48_000_000)

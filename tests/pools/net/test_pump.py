@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pools.net.pipes import Pipe
+from pools.net.pipes import CAPACITY_BYTES, Pipe
 from pools.net.pump import COPY_BYTES, LARGE_BYTES, Pump
 from pools.net.stream import Stream
 from tests.floor import Floor, receive, reset, send_all, settle, turn, turn_until
@@ -178,7 +178,7 @@ def test_a_sink_that_does_not_read_bounds_what_is_read_and_holds_one_greenlet(sp
         assert (floor.at_work, floor.pipes.lent <= 1) == (1, True)
         settle()
         assert line.pump.moved_bytes == held < written  # the rest waits in the source's own buffers
-        assert held <= 256 * 1024 + COPY_BYTES + 64 * 1024  # one pipe, one read, the sink's own buffers
+        assert held <= CAPACITY_BYTES + COPY_BYTES + 64 * 1024  # one pipe, one read, the sink's own buffers
         line.far_source.shutdown(socket.SHUT_WR)
         assert receive(line.far_sink, written) == offered[:written]
         turn_until(lambda: floor.at_work == 0)
