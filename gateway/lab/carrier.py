@@ -13,10 +13,12 @@ from typing import Final
 
 from gateway.lab.delay_line import DelayLine
 from gateway.lab.site import MTU, Site
+from gateway.lab.whole_packets import HEADER_BYTES, WHOLE_SEGMENTS, wire_bytes
 from pools.net.clock import monotonic_s
 
 LATE_S: Final = 0.001
-_DESTINATION: Final = slice(16, 20)  # of an IPv4 header, RFC 791
+_LARGEST: Final = HEADER_BYTES + WHOLE_SEGMENTS * MTU
+_DESTINATION: Final = slice(HEADER_BYTES + 16, HEADER_BYTES + 20)  # in the header of IPv4, RFC 791
 _READS: Final = 16  # packets in a row from one site, before those that fall due elsewhere are late
 
 Lines = Mapping[tuple[str, str], DelayLine]
@@ -79,9 +81,9 @@ class Carrier:
         routes = self._routes[device]
         with suppress(BlockingIOError):
             for _ in range(_READS):
-                packet = os.read(device, MTU)
+                packet = os.read(device, _LARGEST)
                 if line := routes.get(packet[_DESTINATION]):
-                    line.enter(packet, now_s=monotonic_s())
+                    line.enter(packet, now_s=monotonic_s(), size_bytes=wire_bytes(packet))
 
     def _send_out(self) -> None:
         now_s, seen = monotonic_s(), self.punctuality

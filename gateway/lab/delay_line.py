@@ -66,8 +66,12 @@ class DelayLine:
     def __repr__(self) -> str:
         return f"<DelayLine {self.terms} {self.counts} on the way: {len(self._on_the_way)}>"
 
-    def enter(self, packet: bytes, *, now_s: float) -> None:
-        """Take a packet at `now_s`, and drop it if chance or the queue says so."""
+    def enter(self, packet: bytes, *, now_s: float, size_bytes: int | None = None) -> None:
+        """Take a packet at `now_s`, and drop it if chance or the queue says so.
+
+        Args:
+            size_bytes: for how many the line sends; None for as many as the packet has.
+        """
         terms, counts = self.terms, self.counts
         counts.entered += 1
         if terms.loss and self._chance.random() < terms.loss:
@@ -79,7 +83,7 @@ class DelayLine:
             if (start_s - now_s) * terms.rate_bits_s > terms.queue_bytes * _BITS:
                 counts.overflowed += 1
                 return
-            sent_s = self._free_s = start_s + len(packet) * _BITS / terms.rate_bits_s
+            sent_s = self._free_s = start_s + (size_bytes or len(packet)) * _BITS / terms.rate_bits_s
         leaves_s = sent_s + terms.delay_s
         if self._on_the_way:
             leaves_s = max(leaves_s, self._on_the_way[-1][0])

@@ -1,7 +1,8 @@
 """A site of an emulated WAN: a network namespace of its own with one address, joined to the others by a TUN device.
 
-The device hands every packet that leaves the site to this process, and brings in whatever this process writes. It is
-gone once its descriptor is closed, as it is when the process ends in any way.
+The device hands every packet that leaves the site to this process, and brings in whatever this process writes; see
+gateway.lab.whole_packets for what a packet is. It is gone once its descriptor is closed, as it is when the process ends
+in any way.
 """
 
 import fcntl
@@ -15,7 +16,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Final
 
-from gateway.lab import network_namespace
+from gateway.lab import network_namespace, whole_packets
 
 DEVICE: Final = "wan"
 MTU: Final = 1_500
@@ -25,7 +26,7 @@ MTU: Final = 1_500
 _RING_PACKETS: Final = 20_000
 _TUNSETIFF: Final = 0x400454CA  # linux/if_tun.h
 _IFF_TUN: Final = 0x0001
-_IFF_NO_PI: Final = 0x1000  # packets only, no header before each
+_IFF_NO_PI: Final = 0x1000  # no protocol before each packet
 _IFREQ: Final = struct.Struct("16sH22x")
 
 
@@ -36,7 +37,7 @@ class Site:
     Attributes:
         address: its own, and how long the prefix is that it shares with all other sites.
         namespace: descriptor of the network namespace.
-        device: descriptor of the TUN device, non-blocking: one packet a read, one a write.
+        device: descriptor of the TUN device, non-blocking: one packet a read, one a write, with its header.
     """
 
     name: str
@@ -66,6 +67,10 @@ class Site:
             undo.pop_all()
         return cls(name, address, namespace, device)
 
+    def cut_packets(self) -> None:
+        """Have each packet that leaves by itself, from now on."""
+        whole_packets.take_cut(self.device)
+
     def close(self) -> None:
         """Take away the device, and the namespace too unless programs still run in it."""
         os.close(self.device)
@@ -75,7 +80,9 @@ class Site:
 def _open_tun() -> int:
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(device, _TUNSETIFF, _IFREQ.pack(DEVICE.encode(), _IFF_TUN | _IFF_NO_PI))
+        flags = _IFF_TUN | _IFF_NO_PI | whole_packets.IFF_VNET_HDR
+        fcntl.ioctl(device, _TUNSETIFF, _IFREQ.pack(DEVICE.encode(), flags))
+        whole_packets.take_whole(device)
     except OSError:
         os.close(device)
         raise
@@ -86,7 +93,7 @@ def _bring_up(address: IPv4Interface) -> None:
     commands = (
         "link set lo up",
         f"address add {address} dev {DEVICE}",
-        f"link set {DEVICE} mtu {MTU} txqueuelen {_RING_PACKETS} up",
+        f"link set {DEVICE} mtu {MTU} txqueuelen {_RING_PACKETS} gso_max_segs {whole_packets.WHOLE_SEGMENTS} up",
     )
     done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False)
     if done.returncode:

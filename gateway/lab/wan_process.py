@@ -44,7 +44,9 @@ def build(plan: Table, held: ExitStack) -> Carrier:
         sites.append(_site(name, IPv4Interface((address, NETWORK.prefixlen)), sysctls))
         held.callback(sites[-1].close)
     seeded = enumerate(plan["lines"])
-    return Carrier(sites, {(a, b): DelayLine(LineTerms(**terms), seed=seed) for seed, (a, b, terms) in seeded})
+    carrier = Carrier(sites, {(a, b): DelayLine(LineTerms(**terms), seed=seed) for seed, (a, b, terms) in seeded})
+    lose_singly(carrier)
+    return carrier
 
 
 def _site(name: str, address: IPv4Interface, sysctls: dict[str, str]) -> Site:
@@ -54,11 +56,20 @@ def _site(name: str, address: IPv4Interface, sysctls: dict[str, str]) -> Site:
         raise StartError(f"site {name}: needs root, /dev/net/tun and ip(8); found: {error}") from error
 
 
+def lose_singly(carrier: Carrier) -> None:
+    """Have sites whose lines lose some of their packets send each by itself, so that it is also lost by itself."""
+    losing = {start for (start, _), line in carrier.lines.items() if 0 < line.terms.loss < 1}
+    for site in carrier.sites:
+        if site.name in losing:
+            site.cut_packets()
+
+
 def obey(command: Table, carrier: Carrier) -> Table:
     """Do what one command says and give the answer to it."""
     if "change" in command:
         start, end, terms = command["change"]
         carrier.lines[start, end].terms = LineTerms(**terms)
+        lose_singly(carrier)
         return {}
     lines = [[start, end, asdict(line.counts)] for (start, end), line in carrier.lines.items()]
     answer = {"lines": lines, **asdict(carrier.punctuality)}

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,8 +20,8 @@ ADDRESSES = {name: IPv4Interface(f"10.77.0.{number}/24") for number, name in enu
 
 
 def packet(start: str, end: str, data: bytes = b"") -> bytes:
-    """Make what a carrier looks at: an IPv4 header's addresses."""
-    return bytes(12) + ADDRESSES[start].packed + ADDRESSES[end].packed + data
+    """Make what a carrier looks at: an IPv4 header's addresses, behind the kernel's own header."""
+    return bytes(22) + ADDRESSES[start].packed + ADDRESSES[end].packed + data
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def test_each_way_is_a_line_of_its_own() -> None:
     assert carrier.lines["a", "b"].counts.left == 0
 
 
-@pytest.mark.parametrize("stray", [packet("a", "c"), b"", b"\x60 too short", bytes(40)])
+@pytest.mark.parametrize("stray", [packet("a", "c"), b"", b"\x60 too short", bytes(50)])
 def test_what_no_line_leads_to_is_dropped(stray: bytes) -> None:
     with carried({("a", "b"): LineTerms()}) as (carrier, ends):
         if stray:
@@ -96,4 +97,15 @@ def test_many_packets_keep_their_order() -> None:
     with carried({("a", "b"): LineTerms(delay_s=0.01)}) as (_, ends):
         for number in range(200):
             ends["a"].send(packet("a", "b", number.to_bytes(2, "big")))
-        assert [int.from_bytes(ends["b"].recv(100)[20:], "big") for _ in range(200)] == list(range(200))
+        assert [int.from_bytes(ends["b"].recv(100)[30:], "big") for _ in range(200)] == list(range(200))
+
+
+def test_a_packet_that_is_still_to_be_cut_takes_as_long_as_its_segments() -> None:
+    """10 segments of 1,500 bytes at 2.4 Mbit/s."""
+    header = struct.pack("=BBHHHH", 1, 1, 52, 1_448, 20, 16)
+    whole = header + packet("a", "b", bytes(10 * 1_448 + 52 - 20))[10:]
+    with carried({("a", "b"): LineTerms(rate_bits_s=2.4e6)}) as (_, ends):
+        start_s = monotonic_s()
+        ends["a"].send(whole)
+        assert ends["b"].recv(20_000) == whole
+        assert monotonic_s() - start_s >= 10 * 1_500 * 8 / 2.4e6

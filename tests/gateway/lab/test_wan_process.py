@@ -29,11 +29,20 @@ def sites_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Site, "open", open_site)
     monkeypatch.setattr(Site, "close", lambda _: None)
+    monkeypatch.setattr(Site, "cut_packets", lambda _: None)
 
 
 def test_a_command_changes_one_line(carrier: Carrier) -> None:
     assert wan_process.obey({"change": ["a", "b", {"delay_s": 0.5}]}, carrier) == {}
     assert [line.terms for line in carrier.lines.values()] == [LineTerms(delay_s=0.5), LineTerms()]
+
+
+def test_sites_whose_lines_lose_some_send_packets_singly(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+    monkeypatch.setattr(Site, "cut_packets", lambda site: cut.append(site.name))
+    for loss in (0.0, 1.0, 0.001):
+        wan_process.obey({"change": ["b", "a", {"loss": loss}]}, carrier)
+    assert cut == ["b"]
 
 
 def test_counts_tell_of_each_line_and_of_all(carrier: Carrier) -> None:
