@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from pools.body_values import is_name
 from pools.egress_rules import EgressRule
+from pools.frame_bodies import PADDING_LIMIT
 from pools.net.endpoint import Endpoint, is_address
 from pools.net.fd_passing import DESCRIPTOR_LIMIT
 from pools.net.keepalive import Keepalive
@@ -151,6 +152,7 @@ class PeerTable(Table):
     address: Destination | None = None
     congestion: str = _PEER.congestion
     initial_window: Annotated[int, Field(ge=1, le=65535)] | None = None
+    warm: Annotated[int, Field(ge=0, le=PADDING_LIMIT)] = _PEER.warm
     pool_min: Count = _PEER.pool_min
     pool_max: Some = _PEER.pool_max
     magazine: Annotated[int, Field(ge=1, le=DESCRIPTOR_LIMIT)] = _PEER.magazine

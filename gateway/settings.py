@@ -161,6 +161,7 @@ def _peer(table: PeerTable) -> Peer:
         address=table.address,
         congestion=table.congestion,
         initial_window=table.initial_window or 0,
+        warm=table.warm,
         pool_min=table.pool_min,
         pool_max=table.pool_max,
         magazine=table.magazine,

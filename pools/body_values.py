@@ -59,11 +59,15 @@ class BodyValues:
             raise self.wrong("a map", content)
         self._map: dict[str, Any] = content
 
-    def allow(self, *keys: str) -> Self:
-        """Insist on `keys`, all of them and no others."""
-        if self._map.keys() != set(keys):
+    def allow(self, *keys: str, perhaps: str = "") -> Self:
+        """Insist on `keys`, all of them and no others, but for one that may be there."""
+        if self._map.keys() - {perhaps} != set(keys):
             raise self.wrong(f"the keys {', '.join(keys)}", ", ".join(self._map))
         return self
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is a value for `key`."""
+        return key in self._map
 
     def integer(self, key: str, allowed: range) -> int:
         """Give a whole number out of `allowed`."""

@@ -25,8 +25,12 @@ VIA_LIMIT: Final = 16
 LINKS_LIMIT: Final = 16
 """Links that a PONG may tell of."""
 
+PADDING_LIMIT: Final = 16 << 20
+"""Bytes of padding that a PING may ask for, and that an acceptor sends on one leg in all."""
+
 _U32: Final = range(1 << 32)
 _U63: Final = range(1 << 63)
+_PADDING: Final = range(1, PADDING_LIMIT + 1)
 _PPM: Final = range(1_000_001)
 _ERRNO: Final = range(1, 4096)  # up to MAX_ERRNO in include/linux/err.h
 
@@ -243,22 +247,27 @@ class Ping:
     Attributes:
         number: tells an answer from another one's.
         sent_us: microseconds on the sender's own monotonic clock; nobody else reads anything from it.
+        padding: bytes of padding that the answer shall come behind; 0 for none. Only an opener may ask, between
+            sessions.
     """
 
     TYPE: ClassVar = FrameType.PING
 
     number: int
     sent_us: int
+    padding: int = 0
 
     def content(self) -> dict[str, object]:
-        """Give the map that goes over the wire."""
-        return {"n": self.number, "t": self.sent_us}
+        """Give the map that goes over the wire. Who asks for no padding has no key for it."""
+        wish = {"p": self.padding} if self.padding else {}
+        return {"n": self.number, "t": self.sent_us, **wish}
 
     @classmethod
     def read(cls, body: bytes) -> Self:
         """Read a body."""
-        values = BodyValues(cls.TYPE, body).allow("n", "t")
-        return cls(values.integer("n", _U32), values.integer("t", _U63))
+        values = BodyValues(cls.TYPE, body).allow("n", "t", perhaps="p")
+        padding = values.integer("p", _PADDING) if values.has("p") else 0
+        return cls(values.integer("n", _U32), values.integer("t", _U63), padding)
 
 
 class Link(NamedTuple):

@@ -49,11 +49,26 @@ class PoolLeg(FrameStream):
         card: what is known of it wherever it goes; None at the acceptor, whose legs stay in their process.
         keeper: who has it between sessions; None while nobody does.
         links: gives what a PING is answered with, see `pools.frame_bodies.Pong`.
+        padder: answers a PING that asks for padding; None where nobody may ask.
+        padded_bytes: padding that was sent here because the other end asked for it.
+        is_padding: the answer to such a PING is on its way.
         told_links: the peer's own links, by its last PONG.
         retransmits: segments sent again up to the end of its last session, for whoever counts those of the next.
     """
 
-    __slots__ = ("_address", "card", "keeper", "links", "peer", "retransmits", "state", "told_links")
+    __slots__ = (
+        "_address",
+        "card",
+        "is_padding",
+        "keeper",
+        "links",
+        "padded_bytes",
+        "padder",
+        "peer",
+        "retransmits",
+        "state",
+        "told_links",
+    )
 
     def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
         super().__init__(readiness, sock, fd)
@@ -64,6 +79,9 @@ class PoolLeg(FrameStream):
         self.retransmits = 0
         self.links: Callable[[], tuple[Link, ...]] = tuple
         self.told_links: tuple[Link, ...] = ()
+        self.padder: Callable[[PoolLeg, Ping], None] | None = None
+        self.padded_bytes = 0
+        self.is_padding = False
         self._address: SocketAddress | None = None
 
     def __repr__(self) -> str:
@@ -267,8 +285,18 @@ class PoolLeg(FrameStream):
         if isinstance(body, Pong):
             self.told_links = body.links
         elif isinstance(body, Ping):
-            self.say(Pong.to(body, self.links()))
+            self._answer(body)
+        elif self.is_padding and isinstance(body, Open):
+            raise ProtocolError("expected no OPEN before the PONG behind the padding; found one")
         return body
+
+    def _answer(self, ping: Ping) -> None:
+        if not ping.padding:
+            self.say(Pong.to(ping, self.links()))
+        elif self.padder is None or self.state.in_session:
+            raise ProtocolError("expected a wish for padding from an opener between sessions only; found one")
+        else:
+            self.padder(self, ping)
 
 
 class EndOfLeg(StreamFailed):

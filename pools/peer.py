@@ -19,6 +19,7 @@ class Peer:
         address: where it takes legs in; a host name is looked up anew for each leg.
         congestion: congestion control of the legs to it; empty leaves the system's.
         initial_window: segments that a leg to it begins with, route and buffers willing; 0 leaves it to the system.
+        warm: bytes of padding that go each way over a leg before it is lent for the first time.
         pool_min: idle legs always kept, over all workers.
         pool_max: legs at most, idle, lent and dialling, over all workers; a session that finds none idle may go beyond.
         magazine: rounds of a magazine to begin with.
@@ -29,6 +30,7 @@ class Peer:
     address: Endpoint
     congestion: str = ""
     initial_window: int = 0
+    warm: int = 0
     pool_min: int = 16
     pool_max: int = 512
     magazine: int = 8

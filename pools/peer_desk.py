@@ -8,7 +8,7 @@ from typing import Final
 
 from gevent.pool import Group
 
-from pools import idle_leg
+from pools import idle_leg, padding
 from pools.broker_messages import Empty, FromWorker, Full, Give, Gone, Held, PeerState, Stats, Take
 from pools.depot import Delivery, largest_size
 from pools.leg import PoolLeg
@@ -167,7 +167,7 @@ class PeerDesk:
     def _dial(self) -> None:
         leg: PoolLeg | None = None
         try:
-            leg = self._around.dialler.dial(self.peer, limit_s=self._around.dial_s)
+            leg = self._make()
         except LegError as error:
             self._report.add(LinkCell.DIAL_FAILED_TOTAL)
             self._complain(error)
@@ -180,6 +180,12 @@ class PeerDesk:
             self._shelve([leg])
             self._deliver(deliveries)
         self._turn_soon()
+
+    def _make(self) -> PoolLeg:
+        leg = self._around.dialler.dial(self.peer, limit_s=self._around.dial_s)
+        if self.peer.warm:
+            padding.warm(leg, self.peer.warm)
+        return leg
 
     def _shelve(self, legs: Iterable[PoolLeg]) -> None:
         for leg in legs:

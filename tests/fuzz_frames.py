@@ -36,6 +36,7 @@ SESSION: Final = (
     Frame(FrameType.FIN, 1).encode(),
     encode(Reset(104), session=1),
     encode(Ping(1, 1_000_000)),
+    encode(Ping(1, 1_000_000, 4096)),
     encode(Pong(1, 1_000_000)),
     Frame(FrameType.GOAWAY).encode(),
     Header(FrameType.PAD, 0, 30).pack() + bytes(30),

@@ -11,6 +11,7 @@ from typing import Final
 
 import gevent
 
+from pools import padding
 from pools.frame_bodies import Link, Open
 from pools.frames import FrameType, Role
 from pools.leg import EndOfLeg, PoolLeg
@@ -132,6 +133,7 @@ class Overlay:
         leg.begin(Role.ACCEPTOR, peer)
         leg.keeper = self
         leg.links = self._links
+        leg.padder = padding.respond
         self._legs.add(leg)
         self._row.add(Cell.LEGS_ACCEPTED)
         self._row[Cell.LEGS_INBOUND] = len(self._legs)

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 import gevent
 
+from pools import padding
 from pools.frame_bodies import NONCE_BYTES, TRACE_BYTES, Open, Refused, Where
 from pools.frames import Role
 from pools.handshake import Handshake, OverlayKey
@@ -162,6 +163,7 @@ class FarGateway:
         finally:
             self._strangers.discard(leg)
         leg.begin(Role.ACCEPTOR, peer)
+        leg.padder = padding.respond
         self.met += 1
         self.legs.append(leg)
         leg.on_readable = partial(self._hear, leg)

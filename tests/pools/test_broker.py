@@ -34,6 +34,23 @@ def test_it_fills_pool_min_at_the_start_and_shows_it(world: World) -> None:
     assert "4 legs are ready" in broker.said()
 
 
+def test_it_warms_legs_both_ways_before_it_has_them(tmp_path: Path) -> None:
+    with a_world(tmp_path, warm=200_000) as world:
+        wait_until(lambda: world.broker.shows(LinkCell.IDLE_DEPOT) == 4, "4 legs")
+        assert sorted(leg.padded_bytes for leg in world.far.legs) == [0, *[200_000] * 4]  # the probe's is not lent
+        wait_until(lambda: world.broker.shows(LinkCell.WINDOW_SEGMENTS) > 0, "the legs' windows")
+        assert all(leg.state.is_reusable for leg in world.far.legs)
+
+
+def test_what_a_leg_begins_with_is_read_from_the_probes(world: World) -> None:
+    broker = world.broker
+    wait_until(lambda: broker.shows(LinkCell.FIRST_WINDOW_SEGMENTS) > 0, "the probe's window")
+    assert broker.shows(LinkCell.FIRST_ADVERTISED_BYTES) > 10_000
+    assert broker.shows(LinkCell.FIRST_SEND_BYTES) > 10_000
+    world.far.leave()
+    wait_until(lambda: broker.shows(LinkCell.FIRST_WINDOW_SEGMENTS) == 0, "nothing known any more")
+
+
 def test_its_heart_beats(world: World) -> None:
     assert world.broker.shows_of_itself(Cell.STATE) == ChildState.READY
     first = world.broker.shows_of_itself(Cell.HEARTBEAT_NS)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pools.frame_bodies import (
     LINKS_LIMIT,
+    PADDING_LIMIT,
     VERSION,
     Body,
     Hello,
@@ -48,11 +49,12 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Opened, names, u32),
     st.builds(Refused, names, errnos, u32, st.sampled_from(Where)),
     st.builds(Reset, errnos),
-    st.builds(Ping, u32, st.integers(0, (1 << 63) - 1)),
+    st.builds(Ping, u32, st.integers(0, (1 << 63) - 1), st.integers(0, PADDING_LIMIT)),
     st.builds(Pong, u32, st.integers(0, (1 << 63) - 1), st.lists(links, max_size=LINKS_LIMIT).map(tuple)),
 )
 OPEN = {"d": ["orders.example", 443], "v": ["pune"], "c": ["192.0.2.1", 50_000], "t": bytes(16)}
 HELLO = {"v": VERSION, "g": "oregon", "r": "opener", "n": bytes(32)}
+PING = {"n": 0, "t": 0}
 PONG = {"n": 0, "t": 0, "l": []}
 LINK = ["pune", True, 1500, 0]
 REFUSED = {"g": "pune", "e": 111, "u": 5, "w": "connect"}
@@ -138,6 +140,11 @@ def test_another_version_is_named_whatever_else_it_says() -> None:
         (FrameType.REFUSED, REFUSED | {"u": 1 << 32}, "u to be from 0 to 4294967295"),
         (FrameType.REFUSED, REFUSED | {"w": "here"}, "w to be one of path"),
         (FrameType.RESET, {"e": 4096}, "e to be from 1 to 4095; found 4096"),
+        (FrameType.PING, PING | {"p": 0}, "p to be from 1 to 16777216; found 0"),
+        (FrameType.PING, PING | {"p": PADDING_LIMIT + 1}, "p to be from 1 to 16777216"),
+        (FrameType.PING, {"n": 0, "p": 1}, "the keys n, t; found 'n, p'"),
+        (FrameType.PING, PING | {"x": 1}, "the keys n, t; found 'n, t, x'"),
+        (FrameType.PONG, PONG | {"p": 1}, "the keys n, t, l"),
         (FrameType.PONG, PONG | {"t": -1}, "t to be from 0"),
         (FrameType.PONG, PONG | {"l": None}, "l to be a list of at most 16 lists"),
         (FrameType.PONG, PONG | {"l": [LINK] * 17}, "l to be a list of at most 16 lists"),

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,10 +31,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes net
 RTT_S = 0.1
 WINDOW = 200  # segments
 ANSWER_BYTES, LARGE_BYTES = 43_000, 1_500_000
-PORT, DESTINATION_PORT, OVERLAY_PORT = 8443, 8080, 7400
+WARM_BYTES = 4 * ANSWER_BYTES
+DESTINATION_PORT, OVERLAY_PORT = 8080, 7400
 FRESH = 4  # sessions at once, each on a leg that carried none before
 SYSCTLS = {"ipv4.tcp_slow_start_after_idle": "0", "ipv4.tcp_congestion_control": "reno"}  # which paces nothing
-TABLES = f"""\
+COMMON = f"""\
 [gateway]
 name = "{{name}}"
 workers = 1
@@ -47,38 +47,43 @@ drain = 1
 [overlay]
 bind = "{{address}}:{OVERLAY_PORT}"
 key_file = "{{key_file}}"
+"""
+PEER = f"""\
 [[peer]]
-name = "{{peer}}"
-address = "{{peer_address}}:{OVERLAY_PORT}"
-initial_window = {WINDOW}
+name = "{{name}}"
+address = "{{address}}:{OVERLAY_PORT}"
 pool_min = {FRESH}
 magazine = 4
 """
-EDGES = {
-    "near": f"""\
+LISTEN = f"""\
 [[listen]]
-name = "near"
-bind = "127.0.0.1:{PORT}"
+name = "{{via}}"
+bind = "127.0.0.1:{{port}}"
 mode = "forward"
 to = "127.0.0.1:{DESTINATION_PORT}"
-via = ["far"]
-""",
-    "far": f'[egress]\nallow = ["127.0.0.1:{DESTINATION_PORT}"]\n',
-}
+via = ["{{via}}"]
+"""
+EGRESS = f'[egress]\nallow = ["127.0.0.1:{DESTINATION_PORT}"]\n'
+PORTS = {"far": 8443, "west": 8444}  # at the near gateway, by the gateway that they lead to
+KEYS = {"far": f"initial_window = {WINDOW}\n", "near": f"initial_window = {WINDOW}\n", "west": f"warm = {WARM_BYTES}\n"}
+PEERS = {"near": ("far", "west"), "far": ("near",), "west": ()}
 
 
 @dataclass
 class World:
-    """Two gateways, each the other's peer, a WAN between them, and a destination beside the far one."""
+    """Three gateways on a WAN: near and far have windows for each other; near warms its legs to west. Owns them.
+
+    There is a destination beside far and one beside west.
+    """
 
     wan: Wan
     gateways: dict[str, Gateway]
     directory: Path
 
     @contextmanager
-    def session(self) -> Iterator[socket.socket]:
+    def session(self, via: str = "far") -> Iterator[socket.socket]:
         with entered(self.wan.namespace("near")):
-            client = socket.create_connection(("127.0.0.1", PORT), timeout=LIMIT_S)
+            client = socket.create_connection(("127.0.0.1", PORTS[via]), timeout=LIMIT_S)
         with client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield client
@@ -93,23 +98,23 @@ class World:
         told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
         return sorted(int(found) for found in re.findall(r"\bcwnd:(\d+)", told))
 
-    def link(self, site: str) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.gateways[site].command("links", "--json").stdout)
-        [link] = told["links"]
-        return dict(link)
+    def lent(self) -> int:
+        """Give how many legs of the near gateway carry a session, by its own word."""
+        links = json.loads(self.gateways["near"].command("links", "--json").stdout)["links"]
+        return sum(int(link["lent"]) for link in links)
 
     def abandon(self) -> None:
         for gateway in self.gateways.values():
             gateway.abandon()
 
     def start(self, site: str) -> Gateway:
-        other = "far" if site == "near" else "near"
-        place = self.directory / site
+        place, key_file = self.directory / site, self.directory / "overlay.key"
         place.mkdir(exist_ok=True)
-        addresses = {"address": self.wan.address(site), "peer_address": self.wan.address(other)}
-        key_file = self.directory / "overlay.key"
-        told = TABLES.format(name=site, peer=other, directory=place, key_file=key_file, **addresses)
-        (place / "gateway.toml").write_text(told + EDGES[site])
+        told = [COMMON.format(name=site, directory=place, address=self.wan.address(site), key_file=key_file)]
+        for peer in PEERS[site]:
+            told += [PEER.format(name=peer, address=self.wan.address(peer)), KEYS[peer]]
+        told += [LISTEN.format(via=via, port=port) for via, port in PORTS.items()] if site == "near" else [EGRESS]
+        (place / "gateway.toml").write_text("".join(told))
         with entered(self.wan.namespace(site)):
             self.gateways[site] = Gateway(["--config", str(place / "gateway.toml")], place / "run")
         return self.gateways[site].wait_ready()
@@ -119,15 +124,18 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("turbo")
     overlay_key.create(directory / "overlay.key")
-    with Wan(("near", "far"), {("near", "far"): LineTerms(delay_s=RTT_S / 2)}, sysctls=SYSCTLS) as wan:
+    lines = {("near", site): LineTerms(delay_s=RTT_S / 2) for site in ("far", "west")}
+    with Wan(PEERS, lines, sysctls=SYSCTLS) as wan:
         world = World(wan, {}, directory)
         with ExitStack() as held:
-            with entered(wan.namespace("far")):
-                held.enter_context(destination())
+            for site in PORTS:
+                with entered(wan.namespace(site)):
+                    held.enter_context(destination())
             held.callback(world.abandon)
-            for site in ("far", "near"):
+            for site in ("far", "west", "near"):
                 world.start(site)
-            world.gateways["near"].line(f"gateway far: {FRESH} legs are ready")
+            for site in PORTS:
+                world.gateways["near"].line(f"gateway {site}: {FRESH} legs are ready")
             yield world
 
 
@@ -171,9 +179,10 @@ def ask(client: socket.socket, size: int) -> float:
     return time.monotonic() - began_s
 
 
-def test_the_first_answer_over_a_fresh_leg_takes_one_round_trip(world: World) -> None:
+@pytest.mark.parametrize("via", ["far", "west"], ids=["initial_window", "warm"])
+def test_the_first_answer_over_a_fresh_leg_takes_one_round_trip(world: World, via: str) -> None:
     with ExitStack() as held:
-        clients = [held.enter_context(world.session()) for _ in range(FRESH)]
+        clients = [held.enter_context(world.session(via)) for _ in range(FRESH)]
         times_s = [ask(client, ANSWER_BYTES) for client in clients]
     assert sorted(times_s)[1] < 1.6 * RTT_S, times_s  # the first and the second 10 segments apart would take two
 
@@ -196,7 +205,7 @@ def test_a_leg_that_is_used_again_goes_on_with_the_window_it_had(world: World) -
         first_s = ask(client, LARGE_BYTES)
     grown = world.windows("far")[-1]
     assert grown > LARGE_BYTES / 1448 / 2
-    world.gateways["near"].wait_until(lambda: world.link("near")["lent"] == 0, expected="the leg is back")
+    world.gateways["near"].wait_until(lambda: world.lent() == 0, expected="the leg is back")
     with world.session() as client:
         second_s = ask(client, LARGE_BYTES)
     assert world.windows("far")[-1] >= grown

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pools.frame_bodies import Open, Opened, Ping, Pong, Reset, encode
-from pools.frames import DATA_LIMIT, Frame, FrameType, Header, Role, data_header
+from pools.frame_bodies import PADDING_LIMIT, Open, Opened, Ping, Pong, Reset, encode
+from pools.frames import DATA_LIMIT, Frame, FrameType, Header, Payload, Role, data_header
 from pools.handshake import Handshake
 from pools.introduction import introduce
 from pools.key_file import KeyFile
@@ -100,6 +100,24 @@ def test_a_ping_on_an_idle_leg_is_answered(gate: Gate) -> None:
     far.say(PING)
     assert far.hear_body() == Pong.to(PING)
     assert gate.overlay.idle == 1
+
+
+def test_padding_is_given_to_a_peer_that_asks_and_sessions_follow(gate: Gate) -> None:
+    far, count = gate.peer(), 0
+    far.say(Ping(2, 77, 100_000))
+    while isinstance(item := far.hear(), Payload):
+        assert item.header.type is FrameType.PAD
+        count += len(item.part)
+    assert (item.type, count) == (FrameType.PONG, 100_000)
+    assert gate.session(far).state.in_session
+
+
+def test_a_peer_that_leaves_while_padding_comes_is_forgotten(gate: Gate) -> None:
+    far = gate.peer()
+    far.say(Ping(2, 77, PADDING_LIMIT))
+    far.hear()
+    far.sock.close()
+    turn_until(lambda: len(gate.overlay) == 0)
 
 
 def test_sessions_follow_one_another_on_one_leg(gate: Gate) -> None:
