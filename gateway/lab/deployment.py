@@ -15,7 +15,9 @@ from pools.net.endpoint import Endpoint
 LISTENER_PORT: Final = 8443
 OVERLAY_PORT: Final = 7400
 _POOL_MIN: Final = 4  # there is one session at a time
-_INITIAL_WINDOW: Final = 200  # segments: 290 kB, more than the ladder asks for
+INITIAL_WINDOW: Final = 200
+"""Segments: 290 kB, more than the ladder asks for."""
+
 _PRECONNECT: Final = 4
 _DRAIN_S: Final = 1
 _ORDER: Final = list(Stage)
@@ -28,11 +30,13 @@ class Deployment:
     Attributes:
         stage: any but END_TO_END.
         addresses: of the gateways by name, the one at the client's first.
+        initial_window: of legs between gateways, in segments; from TURBO_START on.
     """
 
     stage: Stage
     addresses: Mapping[str, str]
     destination: Endpoint
+    initial_window: int = INITIAL_WINDOW
 
     @property
     def names(self) -> Sequence[str]:
@@ -106,7 +110,7 @@ class Deployment:
         yield f'address = "{self.addresses[peer]}:{OVERLAY_PORT}"'
         yield f"pool_min = {pool_min}"
         if self.has(Stage.TURBO_START):
-            yield f"initial_window = {_INITIAL_WINDOW}"
+            yield f"initial_window = {self.initial_window}"
 
 
 def _process(name: str, runtime_dir: Path) -> Iterator[str]:

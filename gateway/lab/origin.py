@@ -14,6 +14,7 @@ from gateway.lab.payload import payload
 
 _BACKLOG: Final = 128
 _READ_BYTES: Final = 65_536
+_AT_ONCE: Final = 1_000_000
 _MOST_BYTES: Final = 1_000_000_000
 _DIGITS: Final = 10
 
@@ -42,19 +43,26 @@ def _converse(sock: socket.socket, connection: h11.Connection) -> None:
         elif isinstance(event, h11.Request):
             size = event.target.removeprefix(b"/")
         elif isinstance(event, h11.EndOfMessage):
-            sock.sendall(_answer(connection, size))
+            _answer(sock, connection, size)
             connection.start_next_cycle()
         elif isinstance(event, h11.ConnectionClosed):
             return
 
 
-def _answer(connection: h11.Connection, size: bytes) -> bytes:
-    """Give the whole answer as one piece: a head that went out by itself would take a packet of the first window."""
+def _answer(sock: socket.socket, connection: h11.Connection, size: bytes) -> None:
+    """Send the whole answer: its head with what follows, or it would take a packet of the first window for itself.
+
+    What is far behind is not copied, which would hold up what is in front.
+    """
     found = size.isdigit() and len(size) <= _DIGITS and int(size) <= _MOST_BYTES
     body = payload(int(size)) if found else b"expected GET /N, N being how many bytes to send\n"
-    head = h11.Response(status_code=200 if found else 404, headers=[("content-length", str(len(body)))])
-    parts = [connection.send(event) for event in (head, h11.Data(data=body), h11.EndOfMessage())]
-    return b"".join(part for part in parts if part)
+    head = connection.send(
+        h11.Response(status_code=200 if found else 404, headers=[("content-length", str(len(body)))])
+    )
+    connection.send_with_data_passthrough(h11.Data(data=body))
+    connection.send(h11.EndOfMessage())
+    sock.sendall((head or b"") + body[:_AT_ONCE])
+    sock.sendall(memoryview(body)[_AT_ONCE:])
 
 
 def main(argv: list[str]) -> int:

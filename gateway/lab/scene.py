@@ -8,19 +8,19 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import reduce
 from ipaddress import IPv4Interface
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 from gateway import overlay_key
 from gateway.lab.client import Fetch, fetch
 from gateway.lab.delay_line import LineTerms
-from gateway.lab.deployment import Deployment
+from gateway.lab.deployment import INITIAL_WINDOW, Deployment
 from gateway.lab.programs import Programs
 from gateway.lab.results import Stage
 from gateway.lab.site import DEVICE
@@ -38,7 +38,7 @@ _GATEWAY: Final = (sys.executable, "-m", "gateway.cli")
 _READY_S: Final = 60.0
 _TICK_S: Final = 0.02
 # A connection must not begin with what the kernel remembers of those that went the same way before.
-_SYSCTLS: Final = {"ipv4.tcp_no_metrics_save": "1"}
+_SYSCTLS: Final[dict[str, str]] = {"ipv4.tcp_no_metrics_save": "1"}
 
 Progress = Callable[[str], None]
 """Is told what goes on, in a few words at a time."""
@@ -51,13 +51,25 @@ class Scene:
         lines: of the path, the client's first; two at least, and a gateway between any two.
         stages: to be measured; END_TO_END needs no gateways.
         progress: is told what is set up.
+        initial_window: of legs between gateways at TURBO_START, in segments.
+        sysctls: settings below net that hold at every site, besides the scene's own.
 
     Raises:
         StartError: a right is missing, or something of the system; or a gateway did not start, and why.
     """
 
-    def __init__(self, lines: Sequence[LineTerms], stages: Iterable[Stage], *, progress: Progress) -> None:
+    def __init__(
+        self,
+        lines: Sequence[LineTerms],
+        stages: Iterable[Stage],
+        *,
+        progress: Progress,
+        initial_window: int = INITIAL_WINDOW,
+        sysctls: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._lines = lines
+        self._sysctls = {**_SYSCTLS, **sysctls}
+        self._initial_window = initial_window
         self._chains = {stage: _sites(stage, len(lines) - 1) for stage in stages if stage is not Stage.END_TO_END}
         with ExitStack() as undo:
             self.wan: Final = undo.enter_context(self._built())
@@ -104,7 +116,7 @@ class Scene:
         between = {ends: terms for names in self._chains.values() for ends, terms in self._between(names)}
         sites = [CLIENT, SERVER, *(name for names in self._chains.values() for name in names)]
         ends = {(CLIENT, site): terms for site, terms in self._last_miles().items()}
-        return Wan(sites, ends | between, sysctls=_SYSCTLS)
+        return Wan(sites, ends | between, sysctls=self._sysctls)
 
     def _last_miles(self) -> dict[str, LineTerms]:
         """Give the client's lines by where they lead: to the server, and to the first gateway of each stage."""
@@ -115,7 +127,8 @@ class Scene:
         return zip(zip(names, [*names[1:], SERVER], strict=True), self._lines[1:], strict=True)
 
     def _deployment(self, stage: Stage, names: Sequence[str]) -> Deployment:
-        return Deployment(stage, {name: self.wan.address(name) for name in names}, self._origin)
+        addresses = {name: self.wan.address(name) for name in names}
+        return Deployment(stage, addresses, self._origin, self._initial_window)
 
     def _start(self, progress: Progress) -> None:
         for site in (CLIENT, SERVER, *(name for names in self._chains.values() for name in names)):
