@@ -7,6 +7,8 @@
 They are children of a companion, which keeps their directory too: see gateway.lab.programs_process.
 """
 
+import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +16,11 @@ from typing import Final, Self
 
 from gateway.lab.companion import Companion
 from gateway.lab.programs_process import PATIENCE_S
+from pools.net.clock import monotonic_s
+from pools.net.errors import StartError
 
-_SAID_BYTES: Final = 1_500  # of what a program wrote, for a message about it
+_SAID_BYTES: Final = 4_000  # the end of what a program wrote: enough for its start, and for a message about it
+_TICK_S: Final = 0.02
 
 
 class Programs:
@@ -74,6 +79,20 @@ class Programs:
     def said(self, name: str) -> str:
         """Give the end of what a program wrote on its standard output and error."""
         return (self.directory / f"{name}.log").read_text(errors="replace")[-_SAID_BYTES:].strip()
+
+    def wait_said(self, name: str, pattern: str, *, until_s: float) -> None:
+        """Return once a program has written a line that `pattern` is found in.
+
+        Args:
+            until_s: on the monotonic clock.
+
+        Raises:
+            StartError: it ended, or the time is up; the message has what it wrote instead.
+        """
+        while not re.search(pattern, said := self.said(name), re.MULTILINE):
+            if self.has_ended(name) or monotonic_s() > until_s:
+                raise StartError(f"{name}: expected it to say {pattern!r}; found: {said or 'nothing'}")
+            time.sleep(_TICK_S)
 
     def close(self) -> None:
         """End all programs, in order where they do, and remove the directory."""

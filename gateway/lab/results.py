@@ -3,8 +3,8 @@
 Every result becomes JSON by `as_dict`, and is drawn and printed elsewhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from statistics import median
 from typing import Any, Final
@@ -134,6 +134,14 @@ class Curve:
         """How long the whole of it took."""
         return self.points[-1][0]
 
+    def thinned(self, most: int) -> "Curve":
+        """Give the same with points at least `most`-ths of its duration apart, and its first and last."""
+        kept, apart_s = [self.points[0]], self.took_s / most
+        for point in self.points[1:-1]:
+            if point[0] >= kept[-1][0] + apart_s:
+                kept.append(point)
+        return Curve([*kept, self.points[-1]])
+
     def mbit_s(self, *, window_s: float) -> list[tuple[float, float]]:
         """Give the throughput over time: (end of a window in seconds, Mbit/s within it), window after window.
 
@@ -157,11 +165,13 @@ class DownloadWay:
         stage: END_TO_END, SPLIT or TURBO_START.
         loss: the share of packets lost on the last mile, 0 to 1.
         curves: one for each repeat.
+        model_s: how long the model gives for it.
     """
 
     stage: Stage
     loss: float
     curves: Sequence[Curve]
+    model_s: float
 
     @property
     def typical(self) -> Curve:
@@ -200,29 +210,37 @@ class DownloadResult:
 
 @dataclass(frozen=True, slots=True)
 class RelayCost:
-    """What one way of relaying costs.
+    """What one way of relaying costs, and what it does for a reader that reads nothing. None: it could not be tried.
 
     Attributes:
         how: copy, splice or sockmap.
-        cpu_s_per_gb: processor time of the relay, user and system, for 10^9 bytes; None where it could not be tried.
-        unread_bytes: what the relay took in for a reader that read nothing, until it took no more; None as above.
-        keeps_back_pressure: whether it stopped taking in at all; None as above.
+        cpu_s_per_gb: processor time of the whole machine for 10^9 bytes, less what it takes without a relay.
+        own_cpu_s_per_gb: that of the relay's own processes. None where it has none: then others pay for it.
+        taken_in_bytes: what it took in for the reader that read nothing, up to a bound.
+        keeps_back_pressure: whether it had stopped taking in below that bound.
         note: why it was not tried; empty where it was.
     """
 
     how: str
     cpu_s_per_gb: float | None = None
-    unread_bytes: int | None = None
+    own_cpu_s_per_gb: float | None = None
+    taken_in_bytes: int | None = None
     keeps_back_pressure: bool | None = None
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayResult:
-    """Ways of relaying, measured one after another on this machine."""
+    """Ways of relaying, measured in turns.
+
+    Attributes:
+        size_bytes: that each way relayed in each turn.
+        warnings: as in LadderResult.
+    """
 
     costs: Sequence[RelayCost]
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    size_bytes: int
+    warnings: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as JSON has it."""

@@ -4,10 +4,8 @@ All stages stand at the same time, so that they can be measured in turns: what d
 disturbs all of them. Where no other stage goes, nobody's windows and routes are any other stage's.
 """
 
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,7 +34,6 @@ CONGESTION: Final = "cubic"
 ORIGIN_PORT: Final = 8080
 _GATEWAY: Final = (sys.executable, "-m", "gateway.cli")
 _READY_S: Final = 60.0
-_TICK_S: Final = 0.02
 # A connection must not begin with what the kernel remembers of those that went the same way before.
 _SYSCTLS: Final[dict[str, str]] = {"ipv4.tcp_no_metrics_save": "1"}
 
@@ -152,18 +149,12 @@ class Scene:
     def _wait_ready(self) -> None:
         """Return once the origin listens, and every gateway has all the legs that it keeps ready."""
         until_s = monotonic_s() + _READY_S
-        self._wait_for("origin", "^listening", until_s=until_s)
+        self._programs.wait_said("origin", "^listening", until_s=until_s)
         for deployment in self._deployments.values():
             for name in deployment.names:
-                self._wait_for(name, "supervisor info: ready: ", until_s=until_s)
+                self._programs.wait_said(name, "supervisor info: ready: ", until_s=until_s)
                 for peer in deployment.filled_pools(name):
-                    self._wait_for(name, rf"gateway {peer}: \d+ legs are ready", until_s=until_s)
-
-    def _wait_for(self, name: str, pattern: str, *, until_s: float) -> None:
-        while not re.search(pattern, said := self._programs.said(name), re.MULTILINE):
-            if self._programs.has_ended(name) or monotonic_s() > until_s:
-                raise StartError(f"{name}: expected {pattern!r} within {_READY_S:g} s; found: {said}")
-            time.sleep(_TICK_S)
+                    self._programs.wait_said(name, rf"gateway {peer}: \d+ legs are ready", until_s=until_s)
 
 
 def _sites(stage: Stage, count: int) -> Sequence[str]:

@@ -44,11 +44,8 @@ def python(program: str) -> list[str]:
 
 def said(programs: Programs, name: str, *, words: int) -> list[str]:
     """Give the words that a program has said, once there are so many."""
-    until_s = monotonic_s() + LIMIT_S
-    while len(found := programs.said(name).split()) < words:
-        assert monotonic_s() < until_s, f"expected {words} words; found {found}"
-        assert not programs.has_ended(name), found
-    return found
+    programs.wait_said(name, r"\s+".join([r"\S+"] * words), until_s=monotonic_s() + LIMIT_S)
+    return programs.said(name).split()
 
 
 def require_gone(*pids: int) -> None:
@@ -59,7 +56,9 @@ def require_gone(*pids: int) -> None:
 
 
 def test_a_program_stands_in_its_namespace_and_what_it_says_is_kept(programs: Programs) -> None:
-    programs.start("one", python("import os; print(os.readlink('/proc/self/ns/net'))"), HERE)
+    programs.start(
+        "one", python("import os, signal; print(os.readlink('/proc/self/ns/net'), flush=True); signal.pause()"), HERE
+    )
     assert said(programs, "one", words=1) == [os.readlink(HERE)]
 
 
@@ -71,6 +70,18 @@ def test_an_end_is_noticed(programs: Programs) -> None:
     until_s = monotonic_s() + LIMIT_S
     while not programs.has_ended("one"):
         assert monotonic_s() < until_s
+
+
+def test_waiting_for_words_ends_with_the_program_and_tells_what_it_said_instead(programs: Programs) -> None:
+    programs.start("one", python("raise SystemExit('not today')"), HERE)
+    with pytest.raises(StartError, match="(?s)one: expected it to say 'here'; found: not today"):
+        programs.wait_said("one", "here", until_s=monotonic_s() + LIMIT_S)
+
+
+def test_waiting_for_words_ends_with_its_time(programs: Programs) -> None:
+    programs.start("one", python(POLITE), HERE)
+    with pytest.raises(StartError, match="one: expected it to say 'there'"):
+        programs.wait_said("one", "there", until_s=monotonic_s())
 
 
 def test_what_cannot_be_run_is_named(programs: Programs) -> None:

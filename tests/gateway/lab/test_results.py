@@ -58,6 +58,8 @@ def test_a_download_becomes_json_and_its_ways_are_found() -> None:
     assert [way["took_s"] for way in json.loads(json.dumps(result.as_dict()))["ways"]] == [3.0, 3.001]
 
 
-@pytest.mark.parametrize("cost", [RelayCost("splice", 0.2, 1_000_000, True), RelayCost("sockmap", note="not tried")])
+@pytest.mark.parametrize(
+    "cost", [RelayCost("splice", 0.5, 0.2, 1_000_000, True), RelayCost("sockmap", note="not tried")]
+)
 def test_a_cost_becomes_json(cost: RelayCost) -> None:
-    assert json.loads(json.dumps(RelayResult([cost]).as_dict()))["costs"][0]["note"] == cost.note
+    assert json.loads(json.dumps(RelayResult([cost], 10**9).as_dict()))["costs"][0]["note"] == cost.note
