@@ -11,6 +11,8 @@ from typing import Final
 import gevent
 
 from pools.net import packet_socket
+from pools.net.clock import monotonic_s
+from pools.net.local_address import LocalAddresses
 from pools.net.readiness import Readiness
 from pools.net.scoreboard import Cell, Row
 from workers.syn_filter import NOTHING
@@ -35,6 +37,8 @@ class SynCapture:
     def __init__(self, capture: Capture, *, readiness: Readiness, on_syn: Callable[[Syn], None], row: Row) -> None:
         self._sockets = {sock.fileno(): sock for sock in capture.sockets}
         self._program = capture.program
+        self._own_ports = capture.own_ports
+        self._addresses = LocalAddresses()
         # Asked before each read: 0.4 µs where nothing is there, and a read that says so by an exception takes 2.7.
         self._waiting = select.epoll()
         self._readiness = readiness
@@ -95,8 +99,13 @@ class SynCapture:
             return
         self._row.add(Cell.SYNS_SEEN)
         syn = parse(packet)
-        if syn is not None:
+        if syn is not None and self._is_wanted(syn):
             self._on_syn(syn)
+
+    def _is_wanted(self, syn: Syn) -> bool:
+        """Tell whether it is not one that this host only forwards, on its way to a port that we happen to have, too."""
+        host, port = syn.local
+        return port not in self._own_ports or self._addresses.has(host, now_s=monotonic_s())
 
     def _count_lost(self) -> None:
         lost = sum(map(packet_socket.take_lost, self._sockets.values()))

@@ -41,10 +41,13 @@ class Target:
     Attributes:
         network: one address, a network, or any address of its family (ANY_IPV4, ANY_IPV6).
         port: 1 to 65535; None for any.
+        ends_here: of the addresses only this host's own are meant. A filter lets all of them through, for it cannot
+            know them; whoever reads must ask. Only with a port.
     """
 
     network: IPv4Network | IPv6Network
     port: int | None
+    ends_here: bool = False
 
 
 def program(targets: Iterable[Target]) -> bytes:

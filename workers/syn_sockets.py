@@ -23,10 +23,12 @@ class Capture:
         sockets: one for each IP version that is wanted, non-blocking, silent until `program` is attached. The
             supervisor holds copies.
         program: the filter that lets through what is wanted, the same for every worker.
+        own_ports: SYNs to these are only wanted where they end here, which the filter cannot know.
     """
 
     sockets: tuple[socket.socket, ...]
     program: bytes
+    own_ports: frozenset[int] = frozenset()
 
 
 def open_captures(targets: Sequence[Target], *, shard: ShardHash) -> list[Capture]:
@@ -42,14 +44,14 @@ def open_captures(targets: Sequence[Target], *, shard: ShardHash) -> list[Captur
     Raises:
         PacketSocketError: CAP_NET_RAW is missing, or the kernel refuses; nothing stays open.
     """
-    wanted = program(targets)
+    wanted, own_ports = program(targets), frozenset(each.port for each in targets if each.ends_here and each.port)
     with ExitStack() as opened:
         groups = []
         for version in _versions(targets):
             group = packet_socket.open_group(version, slots=shard.slots, choose=shard.program(), until=NOTHING)
             groups.append([opened.enter_context(sock) for sock in group])
         opened.pop_all()
-    return [Capture(sockets, wanted) for sockets in zip(*groups, strict=True)]
+    return [Capture(sockets, wanted, own_ports) for sockets in zip(*groups, strict=True)]
 
 
 def _versions(targets: Sequence[Target]) -> list[IPVersion]:

@@ -10,8 +10,8 @@ from workers.syn_filter import ANY_IPV4, ANY_IPV6, Target
 def targets_of(listen: Listen, *, port: int) -> list[Target]:
     """Give the destinations of SYNs for a listener; none where it does not begin early.
 
-    A listener on any address means every address: whether a packet that goes there ends here at all, or is only
-    forwarded, is not for a filter to know.
+    A listener on any address means each that this host has, not those that it only forwards packets to: containers
+    behind it may well connect to the same port somewhere else.
 
     Args:
         port: where it listens, the one that the kernel chose where `listen` leaves it open.
@@ -21,5 +21,7 @@ def targets_of(listen: Listen, *, port: int) -> list[Target]:
     address = ip_address(unmapped(listen.bind.host).partition("%")[0])
     if not address.is_unspecified:
         return [Target(ip_network(address), port)]
-    takes_ipv4 = address.version == 4 or listen.dual_stack
-    return [Target(ANY_IPV6, port)] * (address.version == 6) + [Target(ANY_IPV4, port)] * takes_ipv4
+    found = [Target(ANY_IPV6, port, ends_here=True)] if address.version == 6 else []
+    if address.version == 4 or listen.dual_stack:
+        found.append(Target(ANY_IPV4, port, ends_here=True))
+    return found

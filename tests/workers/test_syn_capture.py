@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -59,7 +60,7 @@ class Watcher:
 
 def copied(capture: Capture) -> Capture:
     """Give what a forked worker has: its own descriptors of the same sockets."""
-    return Capture(tuple(sock.dup() for sock in capture.sockets), capture.program)
+    return replace(capture, sockets=tuple(sock.dup() for sock in capture.sockets))
 
 
 @pytest.fixture
@@ -102,6 +103,18 @@ def test_other_packets_are_not_even_read(watcher: Watcher) -> None:
     inject(ipv4(tcp(4004, PORT)), to_others=True)
     watcher.capture.drain()
     assert (watcher.seen, watcher.row[Cell.SYNS_SEEN]) == ([], 0)
+
+
+def test_a_syn_that_is_only_forwarded_is_not_told(floor: Floor) -> None:
+    with lonely_network(), ExitStack() as owned:
+        targets = [Target(ANY_IPV4, PORT, ends_here=True), Target(ANY_IPV4, PORT + 1)]
+        (only,) = open_captures(targets, shard=ShardHash(1, 1))
+        owned.enter_context(only.sockets[0])
+        watcher = Watcher(floor, only)
+        inject(ipv4(tcp(4000, PORT)), ipv4(tcp(4002, PORT), to="127.0.0.1"), ipv4(tcp(4004, PORT + 1)))
+        watcher.capture.drain()
+        assert watcher.seen == [4002, 4004]
+        watcher.capture.close()
 
 
 def test_the_loop_is_given_back_between_portions(watcher: Watcher, floor: Floor) -> None:

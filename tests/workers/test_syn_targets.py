@@ -18,9 +18,7 @@ def listen(bind: str, *, early_syn: bool = True, dual_stack: bool = False) -> Li
     ("bind", "networks"),
     [
         ("198.51.100.1:8443", ["198.51.100.1/32"]),
-        ("0.0.0.0:8443", ["0.0.0.0/0"]),
         ("[2001:db8::1]:8443", ["2001:db8::1/128"]),
-        ("[::]:8443", ["::/0"]),
         ("[fe80::1%eth0]:8443", ["fe80::1/128"]),
         ("[::ffff:198.51.100.1]:8443", ["198.51.100.1/32"]),
     ],
@@ -29,9 +27,17 @@ def test_a_listener_wants_the_syns_for_its_address(bind: str, networks: list[str
     assert targets_of(listen(bind), port=8443) == [Target(ip_network(each), 8443) for each in networks]
 
 
-def test_one_for_both_ip_versions_wants_both() -> None:
-    both = [Target(ip_network("::/0"), 7), Target(ip_network("0.0.0.0/0"), 7)]
-    assert targets_of(listen("[::]:7", dual_stack=True), port=7) == both
+@pytest.mark.parametrize(
+    ("bind", "dual_stack", "networks"),
+    [
+        ("0.0.0.0:8443", False, ["0.0.0.0/0"]),
+        ("[::]:8443", False, ["::/0"]),
+        ("[::]:8443", True, ["::/0", "0.0.0.0/0"]),
+    ],
+)
+def test_one_on_any_address_wants_those_that_end_here(bind: str, dual_stack: bool, networks: list[str]) -> None:
+    wanted = targets_of(listen(bind, dual_stack=dual_stack), port=8443)
+    assert wanted == [Target(ip_network(each), 8443, ends_here=True) for each in networks]
 
 
 def test_one_address_is_of_one_version_whatever_the_socket_takes() -> None:
