@@ -106,9 +106,16 @@ def _clear(record: Path) -> dict[str, str]:
 
     if record.exists():
         with RouteTable() as table:
-            _remove_ours(table, set(json.loads(record.read_text())))
+            _remove_ours(table, _recorded(record))
         record.unlink()
     return {}
+
+
+def _recorded(record: Path) -> set[str]:
+    try:
+        return set(json.loads(record.read_text()))
+    except ValueError:  # whoever wrote it was killed at it, and had not made any route yet
+        return set()
 
 
 def _remove_ours(table: "RouteTable", addresses: Collection[str]) -> None:

@@ -5,8 +5,9 @@ hearing the next OPEN, and seeing legs off.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import gevent
@@ -16,6 +17,7 @@ from pools.frame_bodies import Link, Open
 from pools.frames import FrameType, Role
 from pools.leg import EndOfLeg, PoolLeg
 from pools.leg_dial import keep_alive
+from pools.net import sockopts
 from pools.net.clock import monotonic_s
 from pools.net.errors import ProtocolError
 from pools.net.rate_limit import OncePer
@@ -28,6 +30,7 @@ from workers.greeting import endpoint_of
 
 _log = logging.getLogger(__name__)
 
+_NOTHING_CHOSEN: Final[Mapping[str, str]] = MappingProxyType({})
 _PARTING_S: Final = 60.0  # what timeouts.half_closed is by default
 _LOOKS_PER_LIMIT: Final = 20
 _WARN_EVERY_S: Final = 10.0
@@ -43,6 +46,7 @@ class Overlay:
         on_open: called in the hub with a leg and the OPEN that came on it. The session that begins there has the leg
             until it calls `PoolLeg.finish` or `PoolLeg.close`.
         links: gives what openers are told of this gateway's own links.
+        congestions: congestion control by peer, for what is sent on its legs; without an entry it stays the system's.
         parting_s: how long an opener may take to end a refused session, or to close a leg after GOAWAY; seconds.
     """
 
@@ -55,6 +59,7 @@ class Overlay:
         row: Row,
         on_open: Callable[[PoolLeg, Open], None],
         links: Callable[[], tuple[Link, ...]] = tuple,
+        congestions: Mapping[str, str] = _NOTHING_CHOSEN,
         parting_s: float = _PARTING_S,
     ) -> None:
         self._door = door
@@ -63,6 +68,7 @@ class Overlay:
         self._row = row
         self._on_open = on_open
         self._links = links
+        self._congestions = congestions
         self._parting_s = parting_s
         self._legs: set[PoolLeg] = set()
         self._idle: set[PoolLeg] = set()  # of those, the ones that no session has
@@ -131,6 +137,7 @@ class Overlay:
     def _admit(self, leg: PoolLeg, peer: str) -> None:
         keep_alive(leg)
         leg.begin(Role.ACCEPTOR, peer)
+        self._choose_congestion(leg)
         leg.keeper = self
         leg.links = self._links
         leg.padder = padding.respond
@@ -138,6 +145,13 @@ class Overlay:
         self._row.add(Cell.LEGS_ACCEPTED)
         self._row[Cell.LEGS_INBOUND] = len(self._legs)
         self.regain(leg)
+
+    def _choose_congestion(self, leg: PoolLeg) -> None:
+        if name := self._congestions.get(leg.peer):
+            try:
+                sockopts.congestion(leg.socket, name)
+            except sockopts.OptionError as error:
+                self._tell("a leg of gateway %s keeps the system's congestion control: %s", leg.peer, error)
 
     def _hear(self, leg: PoolLeg) -> None:
         """Look at what has come on an idle leg; in the hub."""

@@ -104,6 +104,7 @@ class Peering:
             row=post.row,
             on_open=self._opened,
             links=self._links,
+            congestions={peer.name: peer.congestion for peer in post.settings.peers if peer.congestion},
         )
 
     def _opened(self, leg: PoolLeg, message: Open) -> None:

@@ -11,7 +11,7 @@ from gateway.netlink_routes import PROTOCOL, NoWay, RouteTable
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces and TUN devices")
 
-THEIRS = "198.51.100.7 via 10.9.0.253 dev d0 proto static linkdown mtu 1400"
+THEIRS = "198.51.100.7 via 10.9.0.253 dev d0 proto static linkdown mtu 1400 congctl reno"
 SETUP = (
     "link set lo up",
     "tuntap add d0 mode tun",
@@ -20,7 +20,7 @@ SETUP = (
     "link set d0 up",
     "route add default via 10.9.0.254",
     "-6 route add default via fd00::fe",
-    "route add 198.51.100.7/32 via 10.9.0.253 proto static mtu 1400",
+    "route add 198.51.100.7/32 via 10.9.0.253 proto static mtu 1400 congctl reno",
     "-6 route add fd01::7/128 via fd00::fd metric 5",
 )
 
@@ -66,7 +66,9 @@ def test_packets_go_the_way_they_went_with_another_first_window(table: RouteTabl
 
 def test_what_somebody_configured_for_the_way_stays_in_force_and_untouched(table: RouteTable) -> None:
     table.widen("198.51.100.7", 200)
-    assert "mtu 1400" in ip("route get 198.51.100.7")
+    now = ip("route get 198.51.100.7")
+    assert "mtu 1400" in now
+    assert "congctl reno" in now
     assert THEIRS in ip("route")
     [route] = table.ours()
     table.remove(route)

@@ -87,6 +87,16 @@ def test_what_a_killed_gateway_left_goes_at_the_next_start(record: Path) -> None
 
 @needs_root
 @pytest.mark.usefixtures("elsewhere")
+def test_a_record_that_was_cut_off_is_no_reason_not_to_start(record: Path) -> None:
+    record.write_text('["203.0.')
+    windows = RouteWindows([peer("mumbai", "203.0.113.9")], record=record)
+    assert windows.lacks == {"mumbai": ""}
+    windows.close()
+    assert not record.exists()
+
+
+@needs_root
+@pytest.mark.usefixtures("elsewhere")
 def test_a_leftover_without_a_record_is_replaced(record: Path) -> None:
     before = ip("route")
     RouteWindows([peer("mumbai", "203.0.113.9", 100)], record=record)

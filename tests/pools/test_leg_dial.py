@@ -17,6 +17,7 @@ from pools.net.clock import monotonic_s
 from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, MidmileError, Phase, Side
 from pools.net.resolver import Resolver
+from pools.net.socket_buffers import send_room_bytes
 from pools.net.stream import StreamClosed
 from pools.peer import Peer
 from tests.floor import Floor
@@ -57,6 +58,17 @@ def test_a_leg_is_authenticated_and_carries_sessions(floor: Floor, tmp_path: Pat
         assert far.legs[0].peer == "oregon"
         hold_session(leg)
         assert leg.fd == -1  # it has no keeper
+
+
+def test_a_leg_with_a_window_begins_with_buffers_for_it(floor: Floor, tmp_path: Path) -> None:
+    write_key(tmp_path)
+    with FarGateway(floor.readiness) as far:
+        peer = far.peer(initial_window=70)  # any user may have that
+        leg = dialler(floor, tmp_path).dial(peer, limit_s=LIMIT_S)
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            assert leg.socket.getsockopt(socket.SOL_SOCKET, buffer) >= 2 * peer.window_bytes
+        assert send_room_bytes(leg.socket) >= peer.window_bytes
+        leg.close()
 
 
 def test_no_two_legs_have_one_number_or_age(floor: Floor, tmp_path: Path) -> None:

@@ -153,6 +153,19 @@ def test_no_congestion_control_asked_for_leaves_the_systems() -> None:
         assert group[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == system
 
 
+def test_what_a_listener_with_a_window_accepts_begins_with_buffers_for_it() -> None:
+    window_bytes = 100_000  # any user may have that
+    listen = Listen("overlay", Endpoint("127.0.0.1", 0), Mode.OVERLAY, window_bytes=window_bytes)
+    with (
+        closing(open_group(listen, shard=ShardHash(SEED, 1), keepalive=KEEPALIVE)) as group,
+        dial("127.0.0.1", Endpoint("127.0.0.1", port_of(group))),
+    ):
+        ((_, accepted),) = accept_from(group, 1)
+    with accepted:
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            assert accepted.getsockopt(socket.SOL_SOCKET, buffer) >= 2 * window_bytes
+
+
 def test_the_clients_of_a_killed_worker_see_a_reset() -> None:
     with (
         closing(open_test_group(slots=1)) as group,

@@ -120,6 +120,26 @@ def test_a_peer_that_leaves_while_padding_comes_is_forgotten(gate: Gate) -> None
     turn_until(lambda: len(gate.overlay) == 0)
 
 
+@pytest.mark.parametrize(("name", "chosen"), [("oregon", "reno"), ("texas", "")])
+def test_what_is_sent_to_a_peer_is_under_the_control_chosen_for_it(
+    make_gate: Callable[..., Gate], name: str, chosen: str
+) -> None:
+    gate = make_gate(congestions={"oregon": "reno"})
+    with socket.socket() as fresh:
+        usual = fresh.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    leg = gate.session(gate.peer(name))
+    found = leg.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    assert found == (chosen.encode().ljust(16, b"\0") if chosen else usual)
+
+
+def test_a_control_that_cannot_be_had_is_named_and_costs_no_leg(
+    make_gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = make_gate(congestions={"oregon": "none-such"})
+    assert gate.session(gate.peer()).state.in_session
+    assert "keeps the system's congestion control: cannot set TCP_CONGESTION to 'none-such'" in caplog.messages[0]
+
+
 def test_sessions_follow_one_another_on_one_leg(gate: Gate) -> None:
     far = gate.peer()
     for number in range(1, 4):
