@@ -36,7 +36,10 @@ class LocalAddresses:
 
 
 def _is_ours(host: str) -> bool:
-    """Ask by binding to it, which knows local routes (`ip route add local`) as well as addresses of devices."""
+    """Ask by binding to it, which knows local routes (`ip route add local`) as well as addresses of devices.
+
+    Where net.ipv4.ip_nonlocal_bind is 1 the kernel says yes to all.
+    """
     if host.startswith("fe80:"):
         return True
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
