@@ -3,9 +3,12 @@
 Every result becomes JSON by `as_dict`, and is drawn and printed elsewhere.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import ceil
+from operator import itemgetter
 from statistics import median
 from typing import Any, Final
 
@@ -135,26 +138,24 @@ class Curve:
         return self.points[-1][0]
 
     def thinned(self, most: int) -> "Curve":
-        """Give the same with points at least `most`-ths of its duration apart, and its first and last."""
+        """Give the same with about `most` points, spread over its duration, the last of them kept."""
         kept, apart_s = [self.points[0]], self.took_s / most
-        for point in self.points[1:-1]:
-            if point[0] >= kept[-1][0] + apart_s:
+        for point in self.points[1:]:
+            if point[0] >= kept[-1][0] + apart_s or point is self.points[-1]:
                 kept.append(point)
-        return Curve([*kept, self.points[-1]])
+        return Curve(kept)
 
-    def mbit_s(self, *, window_s: float) -> list[tuple[float, float]]:
-        """Give the throughput over time: (end of a window in seconds, Mbit/s within it), window after window.
+    def mbit_s(self, *, window_s: float, step_s: float) -> list[tuple[float, float]]:
+        """Give the throughput at each step and at the end: (seconds, Mbit/s over the window that ends then)."""
+        steps = [number * step_s for number in range(ceil(self.took_s / step_s))]
+        return [(at_s, self._since(at_s - window_s, at_s) * 8e-6 / window_s) for at_s in (*steps, self.took_s)]
 
-        The last window is as long as the download lasts.
-        """
-        found, from_s, from_bytes, reached = [], 0.0, 0, 0
-        for at_s, count in [*self.points, (float("inf"), self.points[-1][1])]:
-            while at_s > from_s + window_s and from_s < self.took_s:
-                until_s = min(from_s + window_s, self.took_s)
-                found.append((until_s, (reached - from_bytes) * 8e-6 / (until_s - from_s)))
-                from_s, from_bytes = until_s, reached
-            reached = count
-        return found
+    def _since(self, from_s: float, until_s: float) -> int:
+        return self._bytes_at(until_s) - self._bytes_at(from_s)
+
+    def _bytes_at(self, at_s: float) -> int:
+        place = bisect_right(self.points, at_s, key=itemgetter(0))
+        return self.points[place - 1][1] if place else 0
 
 
 @dataclass(frozen=True, slots=True)
