@@ -139,7 +139,8 @@ def test_a_connection_over_a_bridge_is_seen_once() -> None:
             dialled = socket.create_connection(listener.getsockname(), timeout=30)
         with dialled:
             syns = [packet for packet in all_of(sock) if packet[20 + 13] == 0x02]
-            assert [packet[12:20] for packet in syns] == [bytes([10, 9, 0, 2, 10, 9, 0, 1])]
+            assert {packet[12:20] for packet in syns} == {bytes([10, 9, 0, 2, 10, 9, 0, 1])}
+            assert len(syns) == len(set(syns))  # one that a slow machine sent again differs, by its timestamp
     os.close(client)
 
 
