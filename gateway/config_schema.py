@@ -128,7 +128,7 @@ class ListenTable(Table):
     via: list[Name] = []
     paths: list[list[Name]] | None = None
     choose: Annotated[Choose, Field(strict=False)] = _LISTEN.choose
-    early_syn: bool = False
+    early_syn: bool = _LISTEN.early_syn
     accept_proxy: bool = _LISTEN.accept_proxy
     send_proxy: Annotated[ProxyHeader, Field(strict=False)] = _LISTEN.send_proxy
     dual_stack: bool = _LISTEN.dual_stack
@@ -180,6 +180,7 @@ class TimeoutsTable(Table):
     connect: Seconds = _TIMEOUTS.connect
     idle: SecondsOrOff = _TIMEOUTS.idle
     half_closed: SecondsOrOff = _TIMEOUTS.half_closed
+    early_syn: Seconds = _TIMEOUTS.early_syn
     drain: Seconds = _TIMEOUTS.drain
     # A worker beats four times a second; less than a second would take a busy one for a hung one.
     worker_heartbeat: Annotated[float, Field(ge=1, le=_YEAR_S, allow_inf_nan=False)] = _TIMEOUTS.worker_heartbeat
@@ -191,6 +192,8 @@ class LimitsTable(Table):
     sessions: Some = _LIMITS.sessions
     sessions_per_source: Count = _LIMITS.sessions_per_source
     early_syn_pending: Count = _LIMITS.early_syn_pending
+    early_syn_per_source: Count = _LIMITS.early_syn_per_source
+    early_syn_rate: Count = _LIMITS.early_syn_rate
 
 
 class KeepaliveTable(Table):

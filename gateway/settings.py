@@ -135,6 +135,7 @@ def _listen(table: ListenTable, users: Users) -> Listen:
         send_proxy=table.send_proxy,
         paths=_paths(table),
         choose=table.choose,
+        early_syn=table.early_syn,
         users=users,
         congestion=table.congestion,
         backlog=table.backlog,

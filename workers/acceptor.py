@@ -77,6 +77,10 @@ class Acceptor:
         self._paused = False
         self._row[Cell.ACCEPT_PAUSED] = 0
 
+    def takes(self, index: int, besides: int) -> bool:
+        """Tell whether a session at the listener `index` would be accepted now, `besides` so many that are to come."""
+        return index in self._stops and self._sessions.live + besides < self._room
+
     def close(self) -> None:
         """Take what already waits in the queues, then accept nothing more and close this worker's listeners.
 

@@ -4,11 +4,11 @@ A client over limits.sessions_per_source is reset before it becomes a session: i
 
 How lines reach a shared stderr without blocking is `pools.net.line_sink`'s; what happened is the session's own.
 
-Text is sixteen columns, always all of them, one space between, `-` for nothing to say (here cut in three for width):
+Text is seventeen columns, always all of them, one space between, `-` for nothing to say (here cut in three for width):
 
     2026-11-23T09:15:02.118Z 3-5f0c orders 198.51.100.7:51234 - app.example:443 203.0.113.9:7400 -- -
     us=120/840/15210/2310544 bytes=512/1048576 rtt_us=181/15102 retransmits=0/2
-    via=-/mumbai,singapore far=singapore/opened/1480 trace=9f86d081884c7d659a2feaa0c55ad015
+    via=-/mumbai,singapore far=singapore/opened/1480 trace=9f86d081884c7d659a2feaa0c55ad015 early=28310
 
     1 when it began, UTC    5 client by PROXY header        9 errno that ended it
     2 session               6 destination asked for        10 us=handshake/resolve/connect/total
@@ -18,6 +18,7 @@ Text is sixteen columns, always all of them, one space between, `-` for nothing 
     14 via=gateway that asked/gateways crossed, in order
     15 far=gateway that answered/opened, or at what it failed/microseconds that it took there
     16 trace=the same at all gateways of the session
+    17 early=microseconds by which it began before it was accepted, at the client's SYN
 
 End code, after HAProxy's session state (its configuration manual, section 8.5): who ended it, then in which phase.
 
@@ -84,7 +85,7 @@ class SessionRecord:
     """What is known of a session that ended. Not frozen, for one is made per session and freezing doubles its cost.
 
     Attributes:
-        began_s: when it was accepted, seconds of wall clock time since 1970.
+        began_s: when it was accepted, or its SYN was seen where it began then; seconds of wall clock time since 1970.
         session: its id, unique within one life of the worker that it names.
         listener: the listener's name.
         client: the address that connected to us.
@@ -93,10 +94,10 @@ class SessionRecord:
         connected: the address of the outbound leg; empty without one.
         end: see `end_code`.
         errno: the kernel's number that ended it, 0 for none.
-        handshake_us: from accept to a known destination; UNKNOWN where not reached, as for the three below.
+        handshake_us: from its beginning to a known destination; UNKNOWN where not reached, as for the three below.
         resolve_us: in the resolver.
         connect_us: from the first SYN to a connected outbound leg.
-        total_us: from accept to the end.
+        total_us: from its beginning to the end.
         forward_bytes: inbound to outbound.
         backward_bytes: outbound to inbound.
         inbound_rtt_us: the kernel's smoothed round trip time at the end; UNKNOWN without a reading.
@@ -109,6 +110,7 @@ class SessionRecord:
         far_where: at what it failed there, or "opened".
         far_us: how long that took there; UNKNOWN without an answer.
         trace: what tells the session from others at all its gateways; empty where there is only one.
+        early_us: from its client's SYN to accept; UNKNOWN where nothing was begun before accept.
     """
 
     began_s: float
@@ -136,10 +138,11 @@ class SessionRecord:
     far_where: str = ""
     far_us: int = UNKNOWN
     trace: str = ""
+    early_us: int = UNKNOWN
 
 
 def as_text(record: SessionRecord) -> str:
-    """Give the record's sixteen columns, without a newline; never longer than PIPE_BUF."""
+    """Give the record's seventeen columns, without a newline; never longer than PIPE_BUF."""
     r = record
     return (
         f"{_utc(r.began_s)} {_word(r.session)} {_word(r.listener)} {_word(r.client)} {_word(r.proxied_client)}"
@@ -150,6 +153,7 @@ def as_text(record: SessionRecord) -> str:
         f" retransmits={_number(r.inbound_retransmits)}/{_number(r.outbound_retransmits)}"
         f" via={_word(r.inbound_gateway)}/{_word(','.join(r.outbound_gateways))}"
         f" far={_word(r.far_gateway)}/{_word(r.far_where)}/{_number(r.far_us)} trace={r.trace or '-'}"
+        f" early={_number(r.early_us)}"
     )
 
 
@@ -182,6 +186,7 @@ def as_json(record: SessionRecord) -> str:
         "far_where": r.far_where or None,
         "far_us": _known(r.far_us),
         "trace": r.trace or None,
+        "early_us": _known(r.early_us),
     }
     return json.dumps(facts, separators=(",", ":"))
 

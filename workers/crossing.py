@@ -23,6 +23,7 @@ from pools.net.stream import Stream, StreamFailed
 
 if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
+    from workers.head_start import OpenAhead
 
 _POOLED_TRIES: Final = 2  # legs of the pool that may turn out dead, before a session pays for a new one
 
@@ -99,11 +100,14 @@ class Crossing:
         self.words = words
         self.forward: IntoLeg | None = None
 
-    def through(self, peer: str, message: Open, *, until_s: float) -> tuple[PoolLeg, Opened]:
+    def through(
+        self, peer: str, message: Open, *, until_s: float, ahead: "OpenAhead | None" = None
+    ) -> tuple[PoolLeg, Opened]:
         """Open the session through `peer`, on a leg of the pool or else a new one, parking this greenlet.
 
         Args:
             message: what to say there.
+            ahead: says it already, on a leg that is tried before all others.
             until_s: when to give up, on the monotonic clock.
 
         Returns:
@@ -114,14 +118,15 @@ class Crossing:
             LegError: no leg, or none that brought an answer in time.
         """
         try:
-            return self._open(peer, message, until_s)
+            return self._join(ahead, until_s) or self._open(peer, message, until_s)
         finally:
             self._broken_legs, self.dials = 0, False  # another path has its own legs
 
-    def begin(self, leg: PoolLeg, message: Open, on_answer: Callable[["Answer"], None]) -> None:
+    def begin(self, leg: PoolLeg, message: Open | None, on_answer: Callable[["Answer"], None]) -> None:
         """Ask for the session on `leg`, without waiting.
 
         Args:
+            message: what to say there; None where it was said already.
             on_answer: called once, perhaps from in here, with OPENED, the leg then being the callee's, or with why it
                 will not come: then the leg has been seen to.
         """
@@ -130,12 +135,15 @@ class Crossing:
         leg.on_readable = self._hear
         try:
             _ = leg.address  # the kernel forgets it with a reset, and that may come right behind OPENED
-            leg.say(message)
+            if message is not None:
+                leg.say(message)
             self._point_pump(leg)
         except (StreamFailed, ProtocolError) as error:
             self._broken(leg, error)
         else:
             self._room.readiness.defer(self._listen)
+            if leg.readable:  # what came since it was said makes no edge any more
+                self._room.readiness.defer(self._hear)
 
     def give_up(self, number: int) -> None:
         """Cut the leg that is tried off, because of errno `number`; its answer counts no more."""
@@ -180,6 +188,16 @@ class Crossing:
 
     # How.
 
+    def _join(self, ahead: "OpenAhead | None", until_s: float) -> tuple[PoolLeg, Opened] | None:
+        leg = None if ahead is None else ahead.take(limit_s=until_s - monotonic_s())
+        if leg is None:
+            return None
+        try:
+            return leg, self._ask(leg, None, until_s)
+        except LegBroke:
+            self._on_stale()
+            return None
+
     def _open(self, peer: str, message: Open, until_s: float) -> tuple[PoolLeg, Opened]:
         while not self.dials and (leg := self._legs.take(peer)) is not None:
             try:
@@ -189,7 +207,7 @@ class Crossing:
         leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
         return leg, self._ask(leg, message, until_s)
 
-    def _ask(self, leg: PoolLeg, message: Open, until_s: float) -> Opened:
+    def _ask(self, leg: PoolLeg, message: Open | None, until_s: float) -> Opened:
         waiter = _Waiter()
         timeout = gevent.Timeout.start_new(max(0.0, until_s - monotonic_s()))
         try:

@@ -88,6 +88,14 @@ class Egress:
         addresses = self._resolver.at_hand(destination.host, destination.port)
         return addresses[0] if len(addresses) == 1 else None
 
+    def foreseen(self, destination: Endpoint) -> Address | None:
+        """Give what `only_address` gives, and have it known soon where it is not, without waiting."""
+        try:
+            addresses = self._resolver.foresee(destination.host, destination.port)
+        except ResolveError:
+            return None
+        return addresses[0] if len(addresses) == 1 else None
+
     def begin(self, destination: Endpoint, address: Address) -> Stream:
         """Start to connect to `address`; its `on_writable` tells when to `finish`.
 

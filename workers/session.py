@@ -23,11 +23,12 @@ from workers import short_way
 from workers.access_log import EndedBy, ended_by
 from workers.egress import Egress
 from workers.greeting import Greeting
+from workers.head_start import HeadStart, OpenAhead
 from workers.peer_greeting import PeerGreeting, Refusal
 from workers.relay import Relay
 from workers.routing import Path
 from workers.setting_up import SettingUp
-from workers.settings import Listen, ProxyHeader
+from workers.settings import Listen
 
 if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
@@ -48,7 +49,8 @@ class Session:
         listen_index: the listener's place in the configuration.
         number: counts this worker's sessions from 1.
         client: the inbound leg's other end, as accept(2) gave it; where a gateway asks, the client that it names.
-        began_s: when it was accepted; this and the other times are seconds on the monotonic clock, 0 when not reached.
+        accepted_s: when it was accepted; all times are seconds on the monotonic clock, 0 when not reached.
+        began_s: as before, or when `ahead` was begun.
         requested_s: the destination was known.
         resolved_s: its addresses were known.
         connected_s: the outbound leg was connected, or a gateway further on had said that its own was.
@@ -59,6 +61,7 @@ class Session:
         via: gateways on the path that it took, or tried last.
         trace_id: the same at all gateways; empty where there is no other.
         opened: what the last gateway of the path said; None until then, and without one.
+        ahead: what was begun before it was accepted, until it is used; None where nothing was.
         failed: why there is no relay, while the session is ended for it.
         inbound: its leg.
         outbound: its leg; None until it is dialled.
@@ -73,7 +76,9 @@ class Session:
         "_setting_up",
         "_told",
         "_verdict",
+        "accepted_s",
         "active_s",
+        "ahead",
         "began_s",
         "client",
         "connected",
@@ -118,7 +123,7 @@ class Session:
         self.listen_index = listen_index
         self.number = number
         self.origin = origin
-        self.began_s = self.active_s = monotonic_s()
+        self.began_s = self.accepted_s = self.active_s = monotonic_s()
         self.requested_s = self.resolved_s = self.connected_s = 0.0
         self.phase = Phase.REQUEST
         self.destination: Endpoint | None = None if origin is None else origin.destination
@@ -127,10 +132,18 @@ class Session:
         self.via: Path = ()
         self.trace_id = origin.trace_id if origin is not None else b""
         self.opened: Opened | None = None
+        self.ahead: HeadStart | None = None
         self.failed: LegError | None = None
         self.outbound: Stream | None = None
         self.relay: Relay | None = None
         self.watched = -1
+
+    def join(self, ahead: HeadStart) -> None:
+        """Go on with what was begun at its client's SYN, and is owned from here on; before `start`."""
+        self.ahead, self.began_s = ahead, ahead.began_s
+        self.requested_s = self.resolved_s = ahead.began_s
+        if isinstance(ahead, OpenAhead):
+            self.trace_id = ahead.message.trace_id
 
     @property
     def lives(self) -> bool:
@@ -142,8 +155,8 @@ class Session:
         """When the phase that it is in must be over; for a session that is being set up."""
         timeouts = self._sessions.timeouts
         if self.phase is Phase.REQUEST:
-            return self.began_s + timeouts.handshake
-        return self.requested_s + timeouts.connect
+            return self.accepted_s + timeouts.handshake
+        return max(self.requested_s, self.accepted_s) + timeouts.connect
 
     # What setting up asks for.
 
@@ -195,15 +208,6 @@ class Session:
         if self.origin is not None:
             return (self.origin.via,)
         return self._sessions.routes.paths(self.listen_index)
-
-    def only_path(self) -> Path:
-        """Give the path through other gateways of a session that has no other, and of which nobody has to be heard."""
-        listen, paths = self.listen, self.paths()
-        if self.origin is None and (
-            listen.to is None or listen.accept_proxy or listen.send_proxy is not ProxyHeader.OFF
-        ):
-            return ()
-        return paths[0] if len(paths) == 1 else ()
 
     def count(self, cell: Cell) -> None:
         """Count something that happened on the way."""
@@ -262,11 +266,10 @@ class Session:
         if self.inbound.unsure and (number := sockopts.pending_error(self.inbound.socket)):
             raise LegError(Side.INBOUND, self.phase, number, "the client left while its leg was dialled")
 
-    def both_connected(self, address: SocketAddress) -> None:
-        """Note that the outbound leg leads to `address`."""
-        self.inbound.on_readable = None
-        self.connected = address
-        self.connected_s = monotonic_s()
+    def both_connected(self, address: SocketAddress, *, at_s: float = 0.0) -> None:
+        """Note that the outbound leg leads to `address`: since now, unless `at_s` says since when."""
+        self.inbound.on_readable, self.connected = None, address
+        self.connected_s = at_s or monotonic_s()
         self.phase = Phase.DATA
 
     def make_relay(self, forward: Pump | None) -> None:

@@ -57,6 +57,7 @@ def record_of(session: Session, who: EndedBy, number: int, *, slot: int) -> Sess
         inbound_gateway=session.inbound.peer if isinstance(session.inbound, PoolLeg) else "",
         outbound_gateways=session.via,
         trace=session.trace_id.hex(),
+        early_us=_span_us(session.began_s, session.accepted_s) if session.began_s < session.accepted_s else UNKNOWN,
         **_far(session),
     )
 

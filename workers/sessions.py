@@ -28,6 +28,7 @@ from workers.watch import Watch
 
 if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
+    from workers.early_syn import EarlySyn
 
 _BY_ERRNO: Final = {
     errno.ECONNREFUSED: Cell.CONNECT_REFUSED,
@@ -49,6 +50,7 @@ class Sessions:
         legs: legs to other gateways; None where there are none.
 
     Attributes:
+        early: begins sessions before they are accepted; None where nothing does.
         limit: how many there may be; the acceptor keeps to it for clients, this for other gateways.
         draining: other gateways may open none any more.
         live: how many there are.
@@ -83,6 +85,7 @@ class Sessions:
         self.resets = resets
         self.egress = egress
         self.watch = Watch(settings.timeouts, settings.keepalive, count=tally.count, count_bytes=self._count_bytes)
+        self.early: EarlySyn | None = None
         self.live = self.relayed = 0
         self.limit = sys.maxsize
         self.draining = False
@@ -99,12 +102,22 @@ class Sessions:
 
     def begin(self, inbound: Stream, *, client: SocketAddress, listen_index: int) -> None:
         """Start a session on a leg just accepted, unless its source has as many as it may; in the hub."""
+        ahead = None if self.early is None else self.early.claim(inbound, client, listen_index)
         if self._sources is not None and not self._sources.admit(client[0]):
             self._tally.count(Cell.SOURCE_REFUSED)
             inbound.close()
+            if ahead is not None:
+                ahead.cancel()
             return
         self._begun += 1
-        self._start(Session(self, inbound, client=client, listen_index=listen_index, number=self._begun))
+        session = Session(self, inbound, client=client, listen_index=listen_index, number=self._begun)
+        if ahead is not None:
+            session.join(ahead)
+        self._start(session)
+
+    def welcomes(self, host: str) -> bool:
+        """Tell whether a session of the client at `host` would begin now, as far as its source goes."""
+        return self._sources is None or self._sources.has_room(host)
 
     def begin_for_peer(self, leg: PoolLeg, message: Open) -> None:
         """Start a session that another gateway asks for on its leg; in the hub."""

@@ -20,6 +20,7 @@ from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, Phase, ProtocolError, Side
 from pools.net.scoreboard import Cell
 from pools.net.stream import StreamClosed, StreamFailed
+from workers import head_start
 from workers.access_log import EndedBy
 from workers.crossing import Crossing, LegBroke
 from workers.greeting import Greeting, endpoint_of
@@ -27,6 +28,7 @@ from workers.ingress.conversation import Request
 from workers.peer_greeting import PeerGreeting, Refusal
 from workers.preconnect import ready_for
 from workers.routing import Path
+from workers.settings import ProxyHeader
 
 if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
@@ -92,10 +94,16 @@ class SettingUp:
                 self._session.refuse(error)
 
     def let_go(self) -> None:
-        """Untie what this, the crossing and its pump hold of each other, so that no collector is needed."""
+        """Untie what this, the crossing and its pump hold of each other, so that no collector is needed.
+
+        What was begun before the client was accepted, and not used, is cancelled.
+        """
         crossing, self._crossing = self._crossing, None
         if crossing is not None:
             crossing.forward = None
+        ahead, self._session.ahead = self._session.ahead, None
+        if ahead is not None:  # what of it was not wanted
+            ahead.cancel()
 
     def _ask_at_once(self) -> bool:
         """Do without a greenlet where a leg of the pool is at hand, and there is nothing to wait for but its answer.
@@ -103,7 +111,7 @@ class SettingUp:
         It saves a fifth of what a short session through another gateway costs.
         """
         session = self._session
-        path = session.only_path()
+        path = self._only_path()
         if not path or session.legs is None or not session.knows(path[0]):
             return False
         try:
@@ -112,13 +120,27 @@ class SettingUp:
             session.refuse(error)
             return True
         crossing = self._prepare(path, session.legs)
-        leg = session.legs.take(path[0])
+        ahead = head_start.through(session.ahead, path)
+        if ahead is not None and not ahead.has_leg:
+            return False  # it is dialled
+        leg = session.legs.take(path[0]) if ahead is None else ahead.take()
         if leg is None:
             crossing.dials = True
             return False
         self._is_asking = True
-        crossing.begin(leg, self._message(path, request), partial(self._answered, leg))
+        message = self._message(path, request) if ahead is None else None
+        crossing.begin(leg, message, partial(self._answered, leg))
         return True
+
+    def _only_path(self) -> Path:
+        """Give the path through other gateways of a session that has no other, and of which nobody has to be heard."""
+        session = self._session
+        listen, paths = session.listen, session.paths()
+        if session.origin is None and (
+            listen.to is None or listen.accept_proxy or listen.send_proxy is not ProxyHeader.OFF
+        ):
+            return ()
+        return paths[0] if len(paths) == 1 else ()
 
     def _answered(self, leg: PoolLeg, answer: Opened | LegError) -> None:
         """Go on with what came on the leg that was asked at once; in the hub."""
@@ -198,6 +220,8 @@ class SettingUp:
         session = self._session
         egress, greeting = session.egress, session.greeting
         session.via = ()
+        if self._join(request.destination):
+            return
         session.check_inbound()
         if (ready := ready_for(session, request.destination)) is not None:
             session.outbound = ready.stream
@@ -214,6 +238,20 @@ class SettingUp:
         outbound, address = egress.connect(request.destination, addresses, deadline_s=session.deadline_s)
         session.outbound = outbound
         session.both_connected(address)
+
+    def _join(self, destination: Endpoint) -> bool:
+        """Go on with the connection that was begun before the client was accepted; False where there is none."""
+        session, ahead = self._session, head_start.from_here(self._session.ahead)
+        if ahead is None:
+            return False
+        session.phase = Phase.CONNECT
+        session.inbound.on_readable = session.inbound_stirs
+        outbound = ahead.connected(lambda leg: session.egress.finish(destination, leg))
+        if outbound is None:
+            return False
+        session.outbound = outbound
+        session.both_connected(ahead.address.sockaddr, at_s=ahead.answered_s)
+        return True
 
     def _dialled(self, request: Request) -> None:
         session = self._session
@@ -237,7 +275,9 @@ class SettingUp:
         legs = session.legs
         if legs is None or not session.knows(path[0]):
             raise Refusal(Where.PATH, errno.EHOSTUNREACH, f"gateway {path[0]}")
-        leg, opened = self._prepare(path, legs).through(path[0], self._message(path, request), until_s=until_s)
+        crossing, message = self._prepare(path, legs), self._message(path, request)
+        ahead = head_start.through(session.ahead, path)
+        leg, opened = crossing.through(path[0], message, until_s=until_s, ahead=ahead)
         self._opened(opened, leg)
 
     def _prepare(self, path: Path, legs: "BrokerClient") -> Crossing:
@@ -264,7 +304,8 @@ class SettingUp:
         greeting = session.greeting
         session.outbound = leg
         session.opened = opened
-        session.both_connected(leg.address)
+        ahead = head_start.through(session.ahead, session.via)
+        session.both_connected(leg.address, at_s=0.0 if ahead is None else ahead.answered_s)
         if isinstance(greeting, PeerGreeting):
             greeting.grant(opened)
         else:
@@ -290,6 +331,7 @@ class SettingUp:
         return Open(request.destination, path[1:], session.proxied or endpoint_of(session.client), session.trace_id)
 
     def _leg_was_stale(self) -> None:
+        self._session.ahead = None  # if there was one, this was its leg
         self._session.count(Cell.LEGS_STALE)
         self._session.count(Cell.OPEN_RETRIES)
         self._check_gone()

@@ -100,6 +100,7 @@ class Timeouts:
         connect: from the first SYN to a connected outbound leg, all addresses and the resolver together.
         idle: a session in which no byte moves either way.
         half_closed: a session of which one side has finished and in which no byte moves.
+        early_syn: how long a session that was begun at a SYN waits to be accepted.
         drain: how long `stop` and `drain` let sessions go on.
         worker_heartbeat: how old a worker's heartbeat may grow before it is replaced.
     """
@@ -108,6 +109,7 @@ class Timeouts:
     connect: float = 5.0
     idle: float = 3600.0
     half_closed: float = 60.0
+    early_syn: float = 3.0
     drain: float = 30.0
     worker_heartbeat: float = 10.0
 
@@ -119,12 +121,16 @@ class Limits:
     Attributes:
         sessions: over all workers; each worker holds its equal share.
         sessions_per_source: live sessions of one client address (one /64 for IPv6); 0 means no limit.
-        early_syn_pending: sessions begun at a SYN and not yet accepted, per worker.
+        early_syn_pending: sessions begun at a SYN and not yet accepted, per worker; 0 begins none.
+        early_syn_per_source: of those, the ones of one client address, as above; 0 means no limit.
+        early_syn_rate: SYNs a second that a worker heeds, so many at once too; 0 means no limit.
     """
 
     sessions: int = 20_000
     sessions_per_source: int = 0
     early_syn_pending: int = 1024
+    early_syn_per_source: int = 64
+    early_syn_rate: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pools.net.errors import LegError, Phase
 from pools.net.resolver import Address, SocketAddress
 from pools.net.stream import Stream
 from workers.egress import Ready
+from workers.head_start import from_here
 from workers.peer_greeting import PeerGreeting
 from workers.preconnect import ready_for
 from workers.routing import Path
@@ -26,10 +27,11 @@ _FROM_HERE: Final[tuple[Path, ...]] = ((),)
 def take(session: "Session") -> bool:
     """Dial for `session` if this way is open to it, in the hub; tell whether it is."""
     destination = _known_destination(session)
-    if destination is not None and (ready := ready_for(session, destination)) is not None:
+    ahead = from_here(session.ahead)
+    if ahead is None and destination is not None and (ready := ready_for(session, destination)) is not None:
         _go_at_once(session, destination, ready)
         return True
-    address = None if destination is None else session.egress.only_address(destination)
+    address = _only_address(session, destination) if ahead is None else ahead.address
     if destination is None or address is None or not session.may_dial(address):
         return False
     session.destination = destination
@@ -37,9 +39,14 @@ def take(session: "Session") -> bool:
     session.phase = Phase.CONNECT
     session.inbound.on_readable = session.inbound_stirs
     try:
-        outbound = session.outbound = session.egress.begin(destination, address)
+        begun = None if ahead is None else ahead.take()
+        outbound = begun or session.egress.begin(destination, address)
     except LegError as error:
         session.refuse(error)
+        return True
+    session.outbound, session.ahead = outbound, None
+    if ahead is not None and ahead.answered_s:
+        _dialled(session, destination, outbound, address, at_s=ahead.answered_s)
     else:
         outbound.on_writable = partial(_dialled, session, destination, outbound, address)
     return True
@@ -55,6 +62,10 @@ def _known_destination(session: "Session") -> Endpoint | None:
     return listen.to
 
 
+def _only_address(session: "Session", destination: Endpoint | None) -> Address | None:
+    return None if destination is None else session.egress.only_address(destination)
+
+
 def _go_at_once(session: "Session", destination: Endpoint, ready: Ready) -> None:
     session.destination = destination
     session.requested_s = session.resolved_s = session.began_s
@@ -62,18 +73,20 @@ def _go_at_once(session: "Session", destination: Endpoint, ready: Ready) -> None
     _connected(session, ready.sockaddr)
 
 
-def _dialled(session: "Session", destination: Endpoint, outbound: Stream, address: Address) -> None:
+def _dialled(
+    session: "Session", destination: Endpoint, outbound: Stream, address: Address, *, at_s: float = 0.0
+) -> None:
     outbound.on_writable = None
     try:
         session.egress.finish(destination, outbound)
     except LegError as error:
         session.refuse(error)
     else:
-        _connected(session, address.sockaddr)
+        _connected(session, address.sockaddr, at_s=at_s)
 
 
-def _connected(session: "Session", sockaddr: SocketAddress) -> None:
-    session.both_connected(sockaddr)
+def _connected(session: "Session", sockaddr: SocketAddress, *, at_s: float = 0.0) -> None:
+    session.both_connected(sockaddr, at_s=at_s)
     try:
         if session.origin is not None:
             greeting = session.greeting

@@ -45,6 +45,11 @@ class SourceCounts:
         self._limit = limit
         self._salt = salt
 
+    def has_room(self, host: str) -> bool:
+        """Tell whether `admit` would count one more session of the source of `host` now."""
+        first, second = self._places(host)
+        return not self._is_full(first, second)
+
     def admit(self, host: str) -> bool:
         """Count one more session of the source of `host`, unless it has as many as it may.
 
@@ -52,12 +57,10 @@ class SourceCounts:
         more from each of them.
         """
         first, second = self._places(host)
-        cells, workers = self._cells, self._workers
-        limit = self._limit
-        if sum(cells[first : first + workers]) >= limit and sum(cells[second : second + workers]) >= limit:
+        if self._is_full(first, second):
             return False
-        cells[first + self._slot] += 1
-        cells[second + self._slot] += 1
+        self._cells[first + self._slot] += 1
+        self._cells[second + self._slot] += 1
         return True
 
     def release(self, host: str) -> None:
@@ -72,6 +75,10 @@ class SourceCounts:
             raise ValueError(f"a released source must have been admitted; found none of {source_of(host)}")
         cells[first] -= 1
         cells[second] -= 1
+
+    def _is_full(self, first: int, second: int) -> bool:
+        cells, workers, limit = self._cells, self._workers, self._limit
+        return sum(cells[first : first + workers]) >= limit and sum(cells[second : second + workers]) >= limit
 
     def _places(self, host: str) -> tuple[int, int]:
         """Give where each row keeps the cells of a source, one per worker and side by side."""

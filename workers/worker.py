@@ -18,9 +18,11 @@ from pools.net.resets import Resets
 from pools.net.resolver import Resolver
 from pools.net.scoreboard import Cell, ChildState
 from pools.net.stream import Stream
+from workers import early_syn
 from workers.acceptor import Acceptor
 from workers.access_log import AccessLog
 from workers.capacity import sessions_within, share_of
+from workers.early_syn import EarlySyn
 from workers.egress import Egress
 from workers.peering import Peering
 from workers.post import Post
@@ -29,6 +31,7 @@ from workers.pulse import Pulse
 from workers.session_listing import send_listing
 from workers.sessions import Sessions
 from workers.settings import WorkerSettings
+from workers.syn_capture import SynCapture
 from workers.tally import Tally
 from workers.watch import TICK_S
 
@@ -84,6 +87,7 @@ class Worker:
             row=post.row,
             overlay=None if self._peering is None else self._peering.overlay,
         )
+        self._early = self._make_early(settings)
         self._pulse = Pulse(
             post.row,
             tally=self._tally,
@@ -125,12 +129,25 @@ class Worker:
             legs=None if peering is None else peering.legs,
         )
 
+    def _make_early(self, settings: WorkerSettings) -> EarlySyn | None:
+        """Have sessions begin at their client's SYN, where that can be captured."""
+        capture = self._post.capture
+        if capture is None:
+            return None
+        early = early_syn.make(self._sessions, settings, listeners=self._post.listeners, row=self._post.row)
+        early.takes = self._acceptor.takes
+        self._sessions.early = early
+        early.capture = SynCapture(capture, readiness=self._readiness, on_syn=early.seen, row=self._post.row)
+        return early
+
     def start(self) -> None:
         """Accept, and say so."""
         self._acceptor.start()
+        if self._early is not None:
+            self._early.start()
         self._preconnect.start()
         self._pulse.start()
-        self._ticks.start(self._sessions.watch.look)
+        self._ticks.start(self._tick)
         self._orders.start(self._obey)
         self._post.row[Cell.STATE] = ChildState.READY
         self._report(Report.READY)
@@ -150,6 +167,11 @@ class Worker:
         self._pipes.close()
         self._readiness.close()
         self._report(Report.DRAINED)
+
+    def _tick(self) -> None:
+        self._sessions.watch.look()
+        if self._early is not None:
+            self._early.look()
 
     def _obey(self) -> None:
         """Take one message from the supervisor; its death counts as the order to drain."""
@@ -182,6 +204,8 @@ class Worker:
         """Accept nothing more; end with the last session, or all of them when `limit_s` seconds are over."""
         self._post.row[Cell.STATE] = ChildState.DRAINING
         self._acceptor.close()
+        if self._early is not None:
+            self._early.close()
         self._sessions.draining = True
         self._preconnect.close()
         if self._peering is not None:

@@ -106,6 +106,17 @@ class Resolver:
             return ()
         return answer.addresses
 
+    def foresee(self, host: str, port: int) -> tuple[Address, ...]:
+        """Give what `at_hand` gives, and have it at hand soon where there is nothing, without waiting.
+
+        Raises:
+            ResolveError: an address with a zone that this host does not have.
+        """
+        answer = self._answers.get((host, port)) or self._remember(host, port)
+        if monotonic_s() - answer.asked_s > self._again_after_s:
+            self._ask(host, port, answer)
+        return self.at_hand(host, port)
+
     def _remember(self, host: str, port: int) -> _Answer:
         if is_address(host):
             family = socket.AF_INET6 if ":" in host else socket.AF_INET

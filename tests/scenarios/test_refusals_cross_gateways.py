@@ -137,7 +137,7 @@ def test_each_gateway_on_the_way_has_it_in_its_log(world: World, name: str) -> N
     assert line["via"] == f"-/{','.join(refusal.via)}"
     refuser = refusal.far.partition("/")[0]
     for gateway in refusal.via[: refusal.via.index(refuser) + 1]:
-        (match,) = world.chain[gateway].lines(rf" overlay .* trace={line['trace']}$")
+        (match,) = world.chain[gateway].lines(rf" overlay .* trace={line['trace']} early=-$")
         assert f" {errno.errorcode[refusal.number]} us=" in match.string
 
 

@@ -119,6 +119,16 @@ def make_leg(floor: Floor, role: Role, peer: str, **buffers: int) -> tuple[PoolL
     return leg, Far(theirs)
 
 
+class _Slow(Event):  # type: ignore[misc]  # gevent has no types
+    """A dial under way.
+
+    Attributes:
+        leg: what it gives.
+    """
+
+    leg: PoolLeg
+
+
 class Legs:
     """Lends legs as `pools.broker_client.BrokerClient` does, and is their keeper."""
 
@@ -149,6 +159,20 @@ class Legs:
         self._to_dial.append(event)
         return event
 
+    def dial_is_slow(self, peer: str = "mumbai") -> Callable[[], Far]:
+        """Have the next dial wait until what is given is called, and then give a leg."""
+        far, event = self.to_dial(peer), _Slow()
+        leg = self._to_dial.pop()
+        assert isinstance(leg, PoolLeg)
+        event.leg = leg
+        self._to_dial.append(event)
+
+        def go_on() -> Far:
+            event.set()
+            return far
+
+        return go_on
+
     def take(self, peer: str) -> PoolLeg | None:
         for leg in reversed(self.idle):
             if leg.peer == peer:
@@ -167,7 +191,7 @@ class Legs:
                 outcome.wait()
             finally:
                 timeout.close()
-            outcome = _refusal(peer, errno.ECONNREFUSED)
+            outcome = outcome.leg if isinstance(outcome, _Slow) else _refusal(peer, errno.ECONNREFUSED)
         if isinstance(outcome, LegError):
             raise outcome
         outcome.keeper = self

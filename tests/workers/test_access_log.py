@@ -13,7 +13,7 @@ from pools.net.errors import Phase, Side
 from workers.access_log import AccessLog, EndedBy, SessionRecord, as_json, as_text, end_code, ended_by
 from workers.settings import LogFormat
 
-COLUMNS = 16
+COLUMNS = 17
 
 
 def whole_record() -> SessionRecord:
@@ -39,6 +39,7 @@ def whole_record() -> SessionRecord:
         far_where="opened",
         far_us=1480,
         trace="9f86d081884c7d659a2feaa0c55ad015",
+        early_us=28_310,
     )
 
 
@@ -46,7 +47,7 @@ def test_text_has_the_columns_the_module_promises() -> None:
     assert as_text(whole_record()) == (
         "2026-11-23T09:15:02.118Z 3-5f0c orders 198.51.100.7:51234 - app.example:443 203.0.113.9:443 -- - "
         "us=120/840/15210/2310544 bytes=512/1048576 rtt_us=181/15102 retransmits=0/2 "
-        "via=-/mumbai,singapore far=singapore/opened/1480 trace=9f86d081884c7d659a2feaa0c55ad015"
+        "via=-/mumbai,singapore far=singapore/opened/1480 trace=9f86d081884c7d659a2feaa0c55ad015 early=28310"
     )
 
 
@@ -54,7 +55,7 @@ def test_a_session_that_never_asked_has_dashes_in_every_empty_column() -> None:
     record = SessionRecord(0.0, "0-1", "orders", "[2001:db8::1]:9", end="CR", errno=errno.ECONNRESET)
     assert as_text(record) == (
         "1970-01-01T00:00:00.000Z 0-1 orders [2001:db8::1]:9 - - - CR ECONNRESET "
-        "us=-/-/-/- bytes=0/0 rtt_us=-/- retransmits=-/- via=-/- far=-/-/- trace=-"
+        "us=-/-/-/- bytes=0/0 rtt_us=-/- retransmits=-/- via=-/- far=-/-/- trace=- early=-"
     )
 
 

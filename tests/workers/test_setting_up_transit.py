@@ -40,7 +40,12 @@ def test_a_transit_passes_everything_on() -> None:
         asker.hear_fin()
         world.lets_go()
         (line,) = world.logged()
-        assert line[13:] == [f"via={ASKER}/mumbai,pune", "far=pune/opened/41", f"trace={OPEN.trace_id.hex()}"]
+        assert line[13:] == [
+            f"via={ASKER}/mumbai,pune",
+            "far=pune/opened/41",
+            f"trace={OPEN.trace_id.hex()}",
+            "early=-",
+        ]
         assert (len(world.legs.idle), len(world.asking.idle)) == (1, 1)
         assert world.counts == {"OPENS": 1}
 

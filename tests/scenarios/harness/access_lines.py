@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 COLUMNS: Final = ("began", "session", "listener", "client", "proxied", "destination", "connected", "end", "errno")
-NAMED_COLUMNS: Final = ("us", "bytes", "rtt_us", "retransmits", "via", "far", "trace")
+NAMED_COLUMNS: Final = ("us", "bytes", "rtt_us", "retransmits", "via", "far", "trace", "early")
 
 
 def line_of(listener: str) -> str:
