@@ -48,10 +48,11 @@ Rtt = Annotated[
     _option("--rtt", Chain.parse, "MS,MS,..", "Round-trip times: client to gateway, between gateways, to the server."),
 ]
 Size = Annotated[int, _option("--size", quantities.size, "BYTES", "Of the answer, such as 43k or 50M.")]
+BulkSize = Annotated[int, _option("--size", quantities.bulk_size, "BYTES", "Of each stream, such as 4G.")]
 Rate = Annotated[
     int, _option("--rate", quantities.count, "BITS", "Of each line in a second, such as 200M; 0: no limit.")
 ]
-Repeats = Annotated[int, typer.Option("--repeats", min=1, max=100, help="How often each stage is measured, in turns.")]
+Repeats = Annotated[int, typer.Option("--repeats", min=1, max=100, help="How often each is measured, in turns.")]
 Picture = Annotated[Path | None, _option("--picture", _file, "FILE", "Draw it into FILE, which ends in .svg or .png.")]
 
 
@@ -72,3 +73,11 @@ def ladder(
     from gateway.commands.lab_ladder import ladder as run
 
     end(run(rtt.rtts_s, size_bytes=size, repeats=repeats, picture=picture, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
+def relay(size: BulkSize = 4_000_000_000, repeats: Repeats = 5, json: Json = False) -> None:
+    """Measure what relaying costs by copy, splice and sockmap, and whether a slow reader slows its writer. Needs root."""
+    from gateway.commands.lab_relay import relay as run
+
+    end(run(size_bytes=size, repeats=repeats, as_json=json))

@@ -9,6 +9,7 @@ _COUNT: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([kKMG]?)", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?", re.ASCII)
 _MOST_LEGS: Final = 16
 _LARGEST_BYTES: Final = 1_000_000_000
+_LEAST_BULK_BYTES, _MOST_BULK_BYTES = 10_000_000, 100_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,18 @@ def size(text: str) -> int:
     found = count(text)
     if not 1 <= found <= _LARGEST_BYTES:
         raise ValueError("must be 1 byte to 1G")
+    return found
+
+
+def bulk_size(text: str) -> int:
+    """Read a number of bytes to stream, which takes long enough to be measured.
+
+    Raises:
+        ValueError: it is none, or too few or too many; the message says what it must be.
+    """
+    found = count(text)
+    if not _LEAST_BULK_BYTES <= found <= _MOST_BULK_BYTES:
+        raise ValueError("must be 10M to 100G")
     return found
 
 

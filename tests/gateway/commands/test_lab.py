@@ -10,8 +10,18 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli import app
 from gateway.commands.lab_ladder import ladder_table
+from gateway.commands.lab_relay import relay_table
 from gateway.exit_codes import ExitCode
-from gateway.lab.results import LadderResult, Limit, Punctuality, Stage, StageResult, Times
+from gateway.lab.results import (
+    LadderResult,
+    Limit,
+    Punctuality,
+    RelayCost,
+    RelayResult,
+    Stage,
+    StageResult,
+    Times,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -86,8 +96,9 @@ def test_a_picture_that_cannot_be_written_costs_no_figures(tmp_path: Path) -> No
     assert "Is a directory" in done.stderr
 
 
-def test_the_ladder_without_root_is_one_line_and_nothing_is_measured() -> None:
-    done = without_rights("ladder")
+@pytest.mark.parametrize("command", ["ladder", "relay"])
+def test_without_root_there_is_one_line_and_nothing_is_measured(command: str) -> None:
+    done = without_rights(command)
     assert (done.returncode, done.stdout) == (ExitCode.CANNOT_START, "")
     assert "needs root" in done.stderr
     assert "Traceback" not in done.stderr
@@ -117,4 +128,18 @@ def test_a_table_has_each_stage_with_its_model_and_the_limits() -> None:
         "end to end              550 ms  548 ms   +2 ms     827 ms  822 ms   +5 ms         825 .. 900 ms\n"
         "split                   500 ms  548 ms  -48 ms     750 ms  762 ms  -12 ms         750 .. 750 ms\n"
         "limit: propagation           -  274 ms       -          -  274 ms       -                     -"
+    )
+
+
+def test_ways_of_relaying_are_told_with_what_they_cost_and_what_was_not_tried_with_its_reason() -> None:
+    costs = [
+        RelayCost("copy", 0.6123, 0.5, 7_300_000, True),
+        RelayCost("sockmap", 0.3, None, 200_000_000, False),
+        RelayCost("splice", note="this kernel has none"),
+    ]
+    assert relay_table(RelayResult(costs, 4_000_000_000)) == (
+        "WAY      CPU S/GB  OF IT ITS OWN  TAKEN IN UNREAD  BACK-PRESSURE\n"
+        "copy        0.612          0.500             7.0M  kept\n"
+        "sockmap     0.300              -             191M  not kept\n"
+        "splice          -              -                -  -              this kernel has none"
     )

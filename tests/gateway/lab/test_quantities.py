@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.lab.quantities import Chain, count, count_text, milliseconds_text, size
+from gateway.lab.quantities import Chain, bulk_size, count, count_text, milliseconds_text, size
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,13 @@ def test_a_chain_is_shown_as_it_is_read(milliseconds: list[int]) -> None:
 def test_a_size_that_is_none_or_too_much_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         size(text)
+
+
+@pytest.mark.parametrize("text", ["9.9M", "101G", "x"])
+def test_a_stream_that_shows_nothing_or_never_ends_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        bulk_size(text)
+    assert bulk_size("4G") == 4_000_000_000
 
 
 def test_a_size_is_bytes() -> None:
