@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LIMIT_S: Final = 10.0  # for names that have to be looked up, too
+_LOOKUP_S: Final = 3.0  # for all names
+_LIMIT_S: Final = 10.0
 _NO_RIGHT: Final = "no CAP_NET_ADMIN"
 
 
@@ -66,16 +68,16 @@ def _run(task: partial[dict[str, str]], names: Sequence[str]) -> dict[str, str]:
 
 
 def _widen(wanted: Sequence[tuple[str, str, int]], record: Path) -> dict[str, str]:
-    addresses = {name: _addresses(host) for name, host, _ in wanted}
+    addresses = _look_up({host for _, host, _ in wanted}) if wanted else {}
     segments: dict[str, int] = {}
-    for name, _, window in wanted:
-        for address in addresses[name]:
+    for _, host, window in wanted:
+        for address in addresses[host]:
             segments[address] = max(window, segments.get(address, 0))
     _clear(record)
     if segments:
         record.write_text(json.dumps(list(segments)))
     reasons = _widen_all(segments)
-    return {name: _lack(host, [reasons[address] for address in addresses[name]]) for name, host, _ in wanted}
+    return {name: _lack(host, [reasons[address] for address in addresses[host]]) for name, host, _ in wanted}
 
 
 def _widen_all(segments: Mapping[str, int]) -> dict[str, str]:
@@ -97,7 +99,7 @@ def _widen_all(segments: Mapping[str, int]) -> dict[str, str]:
 
 def _lack(host: str, reasons: Sequence[str]) -> str:
     """Sum up a peer's addresses: one that works is enough, for IPv6 may lead nowhere here."""
-    return min(reasons, key=len) if reasons else f"{host} has no address"
+    return min(reasons, key=len) if reasons else f"{host} has no address that a route could lead to"
 
 
 def _clear(record: Path) -> dict[str, str]:
@@ -124,9 +126,19 @@ def _remove_ours(table: "RouteTable", addresses: Collection[str]) -> None:
             table.remove(route)
 
 
+def _look_up(hosts: Collection[str]) -> dict[str, list[str]]:
+    """Give the addresses of each host, all at once: one name that nobody answers for costs the others nothing."""
+    lookups = ThreadPoolExecutor(len(hosts))
+    futures = {host: lookups.submit(_addresses, host) for host in hosts}
+    wait(futures.values(), _LOOKUP_S)
+    lookups.shutdown(wait=False)  # what is left hangs until this child is gone
+    return {host: future.result() if future.done() else [] for host, future in futures.items()}
+
+
 def _addresses(host: str) -> list[str]:
+    """Give the addresses of a name, or itself; without those that mean another host on each interface."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return []
-    return sorted({str(sockaddr[0]).partition("%")[0] for *_, sockaddr in found})
+    return sorted({str(sockaddr[0]) for *_, sockaddr in found if sockaddr[3:] in ((), (0,))})

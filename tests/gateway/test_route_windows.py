@@ -1,14 +1,18 @@
 import ctypes
 import json
 import os
+import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
-from gateway import errand
+from gateway import errand, route_windows
 from gateway.lab import network_namespace
 from gateway.route_windows import RouteWindows
 from pools.net.endpoint import Endpoint
@@ -135,6 +139,29 @@ def test_without_the_right_everything_stays_and_the_lack_has_a_name(record: Path
     before = ip("route")
     assert errand.run(without_it, limit_s=20.0) == {"mumbai": "no CAP_NET_ADMIN"}
     assert ip("route") == before
+
+
+@needs_root
+@pytest.mark.usefixtures("elsewhere")
+def test_names_that_nobody_answers_for_cost_others_nothing(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truly = socket.getaddrinfo
+
+    def hangs(host: str, *more: Any, **options: Any) -> Any:
+        return Event().wait() if "example" in host else truly(host, *more, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", hangs)
+    monkeypatch.setattr(route_windows, "_LOOKUP_S", 0.5)
+    peers = [peer("oslo", "oslo.example"), peer("mumbai", "203.0.113.9"), peer("near", "fe80::1%lo")]
+    windows = RouteWindows(peers, record=record)
+    assert windows.lacks["mumbai"] == ""
+    assert windows.lacks["oslo"] == "oslo.example has no address that a route could lead to"
+    assert windows.lacks["near"] == "fe80::1%lo has no address that a route could lead to"
+    windows.close()
+
+
+def test_the_supervisor_does_not_load_what_the_children_do() -> None:
+    code = "import sys, gateway.launch; sys.exit('pyroute2' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_without_an_initial_window_no_child_is_sent(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
