@@ -42,7 +42,8 @@ def open_captures(targets: Sequence[Target], *, shard: ShardHash) -> list[Captur
         One for each slot, in slot order. The sockets belong to the caller, who keeps all of them open or none.
 
     Raises:
-        PacketSocketError: CAP_NET_RAW is missing, or the kernel refuses; nothing stays open.
+        PacketSocketError: CAP_NET_RAW is missing, or the kernel refuses, for instance a filter for too many targets;
+            nothing stays open.
     """
     wanted, own_ports = program(targets), frozenset(each.port for each in targets if each.ends_here and each.port)
     with ExitStack() as opened:
@@ -50,8 +51,16 @@ def open_captures(targets: Sequence[Target], *, shard: ShardHash) -> list[Captur
         for version in _versions(targets):
             group = packet_socket.open_group(version, slots=shard.slots, choose=shard.program(), until=NOTHING)
             groups.append([opened.enter_context(sock) for sock in group])
+            _try_out(wanted, group[0])
         opened.pop_all()
     return [Capture(sockets, wanted, own_ports) for sockets in zip(*groups, strict=True)]
+
+
+def _try_out(wanted: bytes, sock: socket.socket) -> None:
+    """Have the kernel refuse a filter now, and not in each worker."""
+    packet_socket.attach_filter(sock, wanted)
+    packet_socket.attach_filter(sock, NOTHING)
+    packet_socket.discard(sock)
 
 
 def _versions(targets: Sequence[Target]) -> list[IPVersion]:

@@ -5,7 +5,7 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 
 import pytest
 
@@ -116,6 +116,15 @@ def test_only_what_goes_to_a_target_is_seen() -> None:
 def test_a_version_that_nobody_wants_has_no_socket(targets: list[Target], sockets: int) -> None:
     with captures(*targets) as opened:
         assert [len(capture.sockets) for capture in opened] == [sockets] * SHARD.slots
+
+
+@needs_root
+@pytest.mark.usefixtures("network")
+def test_too_many_targets_are_refused_at_once() -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(PacketSocketError, match=r"cannot attach a filter of \d{4,} instructions"):
+        open_captures([Target(IPv4Network(number), 443) for number in range(1000)], shard=SHARD)
+    assert os.listdir("/proc/self/fd") == before
 
 
 @needs_root
