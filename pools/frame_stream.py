@@ -6,6 +6,7 @@ of a payload and its end. What the frames mean is not known here.
 """
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pools.frames import FrameReader
@@ -40,8 +41,12 @@ class FrameStream(Stream):
         self.owed = bytearray()
         self.mid_frame = False
 
-    def write(self, data: "bytes | memoryview") -> None:
+    def write(self, data: "bytes | memoryview", *, may_wait: bool = False) -> None:
         """Write bytes between two frames, behind what is owed. Never waits: what does not fit is owed.
+
+        Args:
+            may_wait: for what is written next, to share its packet. The kernel sends it by itself after as long as it
+                would wait for an acknowledgement: some tenths of a second (MSG_MORE, send(2)).
 
         Raises:
             ProtocolError: theirs: too much is owed, for they read nothing of what they ask for.
@@ -49,7 +54,7 @@ class FrameStream(Stream):
         """
         if not self.owed and not self.mid_frame:
             try:
-                data = data[self.socket.send(data) :]
+                data = data[self.socket.send(data, socket.MSG_MORE if may_wait else 0) :]
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -98,6 +103,14 @@ class FrameStream(Stream):
         if len(self.rest) < RECEIVE_BYTES and not (self.unsure or self.ending):
             self.readable = False  # a short read was all there is
         return True
+
+    def unread_bytes(self, *, at_most: int) -> int:
+        """Count what has come and was not taken apart, up to `at_most`."""
+        count = len(self.rest)
+        if self.readable:
+            with suppress(OSError):  # nothing has come after all, or whoever reads here learns why
+                count += len(self.socket.recv(at_most, socket.MSG_PEEK))
+        return min(count, at_most)
 
     def at_end(self) -> StreamFailed:
         """Give what it means that the input has ended."""

@@ -167,8 +167,11 @@ class PoolLeg(FrameStream):
 
     # Saying.
 
-    def say(self, body: Body) -> None:
+    def say(self, body: Body, *, may_wait: bool = False) -> None:
         """Write a control frame, of the session where it belongs to one. Never waits: what does not fit is owed.
+
+        Args:
+            may_wait: as in `write`.
 
         Raises:
             ProtocolError: ours: it may not be said now; theirs: the peer reads nothing of what it asks for.
@@ -177,7 +180,7 @@ class PoolLeg(FrameStream):
         kind = body.TYPE
         session = self._session_for(kind)
         self.state.sent(kind, session)
-        self.write(encode(body, session=session))
+        self.write(encode(body, session=session), may_wait=may_wait)
 
     def say_plain(self, kind: FrameType) -> None:
         """Write a FIN or a GOAWAY, as `say` does."""

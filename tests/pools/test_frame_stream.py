@@ -1,5 +1,7 @@
 """What is owed goes out first and in order; nothing comes between the header of a payload and its end."""
 
+import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +75,47 @@ def test_payload_that_begins_holds_back_what_is_said_until_it_is_whole(floor: Fl
     leg.mid_frame = False
     assert run(floor, leg.settle) == [None]
     assert receive(far.sock, 5) == b"after"
+    leg.close()
+
+
+def test_what_may_wait_shares_a_packet_with_what_comes_next(floor: Floor) -> None:
+    leg, far = stream(floor)
+    leg.write(b"one ", may_wait=True)
+    leg.write(b"packet")
+    assert receive(far.sock, 10) == b"one packet"
+    assert packets_sent(leg) == 1
+    leg.close()
+
+
+def packets_sent(leg: PoolLeg) -> int:
+    """Count the packets with data, by tcpi_data_segs_out of linux/tcp.h."""
+    told = leg.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
+    return int.from_bytes(told[156:160], sys.byteorder)
+
+
+def test_what_may_wait_does_so_for_a_moment_only(floor: Floor) -> None:
+    leg, far = stream(floor)
+    leg.write(b"nothing follows", may_wait=True)
+    assert receive(far.sock, 15) == b"nothing follows"
+    leg.close()
+
+
+def test_what_has_come_is_counted_before_it_is_read_and_before_it_is_taken_apart(floor: Floor) -> None:
+    leg, far = stream(floor)
+    assert leg.unread_bytes(at_most=10) == 0
+    far.send(b"1234567")
+    turn_until(lambda: leg.readable)
+    assert [leg.unread_bytes(at_most=most) for most in (10, 5)] == [7, 5]
+    assert leg.receive_at_once()
+    assert [leg.unread_bytes(at_most=most) for most in (10, 5)] == [7, 5]
+    leg.close()
+
+
+def test_of_a_leg_that_is_broken_nothing_is_counted(floor: Floor) -> None:
+    leg, far = stream(floor)
+    reset(far.sock)
+    turn_until(lambda: leg.unsure)
+    assert leg.unread_bytes(at_most=10) == 0
     leg.close()
 
 

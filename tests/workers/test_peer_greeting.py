@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from gevent.event import Event
 
-from pools.frame_bodies import Opened, Refused, Reset, Where
+from pools.egress_rules import EgressRules
+from pools.frame_bodies import Open, Opened, Refused, Reset, Where
 from pools.frames import FrameType
 from pools.net.endpoint import Endpoint
 from pools.net.errors import Phase
@@ -17,6 +18,7 @@ from pools.net.scoreboard import Cell
 from tests.far_end import plain
 from tests.floor import receive, reset, rest_of, send_all, turn_until
 from tests.workers.crossroads import ASKER, Crossroads, Far, crossroads, reset_of
+from workers.peer_greeting import PeerGreeting
 
 EARLY = b"hello"
 NAME = "app.example"
@@ -215,3 +217,27 @@ def test_the_askers_mistake_is_counted_and_ends_the_session() -> None:
         world.lets_go()
         assert world.counts == {"OPENS": 1, "PEER_PROTOCOL_ERRORS": 1}
         assert ends(world) == [["CD", "EPROTO", f"via={ASKER}/-"]]
+
+
+class Inbound:
+    """Stands for a leg on which so many bytes have come behind OPEN; notes whether what is said may wait."""
+
+    peer = ASKER
+
+    def __init__(self, unread: int) -> None:
+        self.unread = unread
+        self.said: list[tuple[type, bool]] = []
+
+    def unread_bytes(self, *, at_most: int) -> int:
+        return min(self.unread, at_most)
+
+    def say(self, body: Opened, *, may_wait: bool) -> None:
+        self.said.append((type(body), may_wait))
+
+
+@pytest.mark.parametrize(("unread", "may_wait"), [(0, False), (1, True), (1_500, True), (4_096, False)])
+def test_opened_waits_for_the_answer_where_a_request_has_come_and_nothing_larger(unread: int, may_wait: bool) -> None:
+    inbound: Any = Inbound(unread)
+    message = Open(Endpoint(NAME, 443), (), Endpoint("198.51.100.1", 5000), bytes(16))
+    PeerGreeting(inbound, message, gateway="oregon", rules=EgressRules(()), full=0, began_s=0.0).grant()
+    assert inbound.said == [(Opened, may_wait)]
