@@ -16,6 +16,7 @@ from pools.frame_bodies import PADDING_LIMIT
 from pools.net.endpoint import Endpoint, is_address
 from pools.net.fd_passing import DESCRIPTOR_LIMIT
 from pools.net.keepalive import Keepalive
+from pools.net.transport import Transport
 from pools.path_choice import Choose
 from pools.peer import Peer
 from workers.settings import Limits, Listen, LogFormat, Mode, Outbound, ProxyHeader, Relay, Timeouts
@@ -143,6 +144,7 @@ class OverlayTable(Table):
 
     bind: Bind | None = None
     key_file: File | None = None
+    transport: Annotated[Transport, Field(strict=False)] = Transport.TCP
 
 
 class PeerTable(Table):
@@ -150,6 +152,7 @@ class PeerTable(Table):
 
     name: Name | None = None
     address: Destination | None = None
+    transport: Annotated[Transport, Field(strict=False)] = _PEER.transport
     congestion: str = _PEER.congestion
     initial_window: Annotated[int, Field(ge=1, le=65535)] | None = None
     warm: Annotated[int, Field(ge=0, le=PADDING_LIMIT)] = _PEER.warm

@@ -21,6 +21,7 @@ from pools.key_file import read_keys
 from pools.net import trials
 from pools.net.endpoint import Endpoint
 from pools.net.listening import ListenError, refuse_if_taken
+from pools.net.transport import Transport
 from workers.settings import Listen
 from workers.shard import ShardHash
 
@@ -31,6 +32,7 @@ _SMALL_PIPES: Final = "nothing breaks: pipes stay small; raise fs.pipe-user-page
 _NO_CAPTURE: Final = (
     "AmbientCapabilities=CAP_NET_RAW in the systemd unit; until then sessions begin when they are accepted"
 )
+_NO_MPTCP: Final = "nothing breaks: legs are TCP connections; run Linux 5.6 or later, and sysctl -w net.mptcp.enabled=1"
 _NO_SHARDS: Final = "connections cannot be dealt out to workers: run Linux 4.5 or later, outside a syscall filter"
 
 
@@ -57,6 +59,7 @@ def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
     """Say what the configuration asks of a host with so many usable cores."""
     congestions = {settings.outbound.congestion, *(listen.congestion for listen in settings.listens)}
     congestions |= {peer.congestion for peer in settings.peers}
+    transports = {*(peer.transport for peer in settings.peers), *(listen.transport for listen in settings.listens)}
     binds = [(listen.name, listen.bind) for listen in settings.listens]
     if settings.admin:
         binds.append(("admin", settings.admin))
@@ -67,6 +70,7 @@ def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
         congestions=frozenset(congestions - {""}),
         binds=tuple(binds),
         pool_legs=sum(peer.pool_max for peer in settings.peers),
+        mptcp=Transport.MPTCP in transports,
         early_syn=any(listen.early_syn for listen in settings.listens),
         windows=tuple((peer.name, peer.initial_window) for peer in settings.peers if peer.initial_window),
     )
@@ -130,6 +134,8 @@ def _trials(demand: Demand) -> Iterator[Trial]:
     yield "splice", trials.splice, Level.WARN, _COPIES
     yield "pipe size", trials.pipe_size, Level.WARN, _SMALL_PIPES
     yield "reuseport program", partial(trials.reuseport_program, program), Level.FAIL, _NO_SHARDS
+    if demand.mptcp:
+        yield "mptcp", trials.mptcp, Level.WARN, _NO_MPTCP
     if demand.early_syn:
         yield "packet capture", partial(trials.packet_capture, program), Level.WARN, _NO_CAPTURE
 

@@ -29,6 +29,7 @@ class Demand:
         congestions: congestion controls by name, for any leg.
         binds: addresses to listen on, by who wants them.
         pool_legs: to all peers together, at most; 0 without peers.
+        mptcp: legs are to be MPTCP connections, to some peer or from some.
         early_syn: some listener begins sessions at their client's SYN.
         windows: peers by name with the segments that legs to them shall begin with.
     """
@@ -39,6 +40,7 @@ class Demand:
     congestions: frozenset[str]
     binds: tuple[tuple[str, Endpoint], ...]
     pool_legs: int = 0
+    mptcp: bool = False
     early_syn: bool = False
     windows: tuple[tuple[str, int], ...] = ()
 

@@ -23,6 +23,7 @@ from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout, Scoreboard
+from pools.net.transport import Transport, mptcp_lack
 from pools.peer import Peer
 from workers.post import Post
 from workers.settings import WorkerSettings
@@ -91,6 +92,8 @@ class _Gateway:
 
     def run(self, mains: Mains) -> ExitCode:
         """Run until the last child is gone."""
+        if lack := _transport_lack(self.told):
+            _log.warning("%s", lack)
         filled = self.settings.ready_when_filled
         roles = Roles(self.told, self.cores, self.holdings, self.scoreboard, self.sources, filled)
         crew = Crew(roles.cast(mains), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
@@ -156,3 +159,11 @@ class _Gateway:
 def _spoken(listener: ListenerFact) -> str:
     to = f" to {listener.to}" if listener.to else ""
     return f"{listener.address} ({listener.name}, {listener.mode}{to})"
+
+
+def _transport_lack(told: WorkerSettings) -> str:
+    """Say what is done where MPTCP is wanted and cannot be had; empty where all is well."""
+    wanted = [peer.name for peer in told.peers if peer.transport is Transport.MPTCP]
+    wanted += [listen.name for listen in told.listens if listen.transport is Transport.MPTCP]
+    lack = mptcp_lack() if wanted else ""
+    return f"no MPTCP for {', '.join(wanted)}, TCP instead: {lack}" if lack else ""

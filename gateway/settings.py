@@ -116,7 +116,8 @@ def _listens(document: Document, users: Sequence[Users]) -> tuple[Listen, ...]:
     listens = [_listen(*pair) for pair in zip(document.listen, users, strict=True)]
     if document.overlay is not None and document.overlay.bind is not None:
         window = max((table.initial_window or 0 for table in document.peer), default=0) * SEGMENT_BYTES
-        listens.append(Listen(Mode.OVERLAY.value, document.overlay.bind, Mode.OVERLAY, window_bytes=window))
+        overlay, transport = document.overlay.bind, document.overlay.transport
+        listens.append(Listen(Mode.OVERLAY.value, overlay, Mode.OVERLAY, transport=transport, window_bytes=window))
     return tuple(listens)
 
 
@@ -160,6 +161,7 @@ def _peer(table: PeerTable) -> Peer:
     return Peer(
         name=table.name,
         address=table.address,
+        transport=table.transport,
         congestion=table.congestion,
         initial_window=table.initial_window or 0,
         warm=table.warm,

@@ -21,6 +21,7 @@ from pools.net.errors import ConfigurationError, LegError, Phase, ProtocolError,
 from pools.net.readiness import Readiness
 from pools.net.resolver import Address, ResolveError, Resolver
 from pools.net.stream import StreamFailed
+from pools.net.transport import is_mptcp
 from pools.peer import Peer
 
 HANDSHAKE_S = 5.0
@@ -99,6 +100,7 @@ class LegDialler:
                 congestion=peer.congestion,
                 kind=PoolLeg,
                 window_bytes=peer.window_bytes,
+                transport=peer.transport,
             )
         except StreamFailed as error:
             raise _failed(peer, Phase.CONNECT, error.errno) from error
@@ -130,9 +132,14 @@ def keep_alive(leg: PoolLeg) -> None:
     """Have the kernel find out that a leg leads nowhere, and reset its session: 20 s after data, 25 s where it is idle.
 
     The user timeout counts for keepalive probes, too (tcp_keepalive_timer() in the kernel's net/ipv4/tcp_timer.c).
+    MPTCP has none: there it takes 30 s where the leg is idle, and after data as long as net.ipv4.tcp_retries2 says.
     """
     sockopts.keepalive(leg.socket, idle_s=KEEPALIVE_IDLE_S, interval_s=_KEEPALIVE_INTERVAL_S, probes=_KEEPALIVE_PROBES)
-    sockopts.user_timeout(leg.socket, _USER_TIMEOUT_S)
+    try:
+        sockopts.user_timeout(leg.socket, _USER_TIMEOUT_S)
+    except sockopts.OptionError:
+        if not is_mptcp(leg.socket):
+            raise
 
 
 def _failed(peer: Peer, phase: Phase, number: int, *, step: str = "") -> LegError:

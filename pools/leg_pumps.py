@@ -77,7 +77,7 @@ class IntoLeg(Pump):
         return 0 if self.is_held or self.sink.fd < 0 else max(0, KEPT_LIMIT_BYTES - len(self.kept))
 
     def _can_splice(self) -> bool:
-        return self._room.splice and self.kept is None
+        return self.kept is None and super()._can_splice()
 
     def _is_behind(self) -> bool:
         return bool(self.sink.owed) and not self.is_held

@@ -5,6 +5,7 @@ from typing import Final
 
 from pools.body_values import Name
 from pools.net.endpoint import Endpoint
+from pools.net.transport import Transport
 
 SEGMENT_BYTES: Final = 1460
 """Payload of a segment on a path that carries packets of 1,500 bytes."""
@@ -17,6 +18,7 @@ class Peer:
     Attributes:
         name: what it calls itself, and paths call it.
         address: where it takes legs in; a host name is looked up anew for each leg.
+        transport: what carries the legs to it.
         congestion: congestion control of the legs to it; empty leaves the system's.
         initial_window: segments that a leg to it begins with, route and buffers willing; 0 leaves it to the system.
         warm: bytes of padding that go each way over a leg before it is lent for the first time.
@@ -28,6 +30,7 @@ class Peer:
 
     name: Name
     address: Endpoint
+    transport: Transport = Transport.TCP
     congestion: str = ""
     initial_window: int = 0
     warm: int = 0

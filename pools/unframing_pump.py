@@ -33,9 +33,6 @@ class UnframingPump(Pump):
         """Give how much may be read at once; of frames, so that no more payload is read than that."""
         return COPY_BYTES
 
-    def _can_splice(self) -> bool:
-        return self._room.splice
-
     def _copy(self) -> bool:
         """Pass on what the source has; returns as `Pump._copy`."""
         source = self.source

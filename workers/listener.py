@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pools.net import listening, socket_buffers, sockopts
 from pools.net.errors import StartError
 from pools.net.keepalive import Keepalive
+from pools.net.transport import is_mptcp
 from workers.settings import Listen
 from workers.shard import ShardHash
 
@@ -32,7 +33,10 @@ def open_group(listen: Listen, *, shard: ShardHash, keepalive: Keepalive) -> lis
     """
     try:
         with ExitStack() as opened:
-            group = [opened.enter_context(listening.stream_socket(listen.bind.family)) for _ in range(shard.slots)]
+            group = [
+                opened.enter_context(listening.stream_socket(listen.bind.family, listen.transport))
+                for _ in range(shard.slots)
+            ]
             _set_options(group, listen, keepalive)
             _start(group, listen, shard)
             opened.pop_all()
@@ -43,8 +47,10 @@ def open_group(listen: Listen, *, shard: ShardHash, keepalive: Keepalive) -> lis
 
 def _start(group: list[socket.socket], listen: Listen, shard: ShardHash) -> None:
     listening.refuse_if_taken(listen.bind, dual_stack=listen.dual_stack)
-    # The first to listen founds the group in the kernel, and its program is the group's from then on.
-    sockopts.attach_reuseport_program(group[0], shard.program())
+    # The first to listen founds the group in the kernel, and its program is the group's from then on. MPTCP takes none:
+    # the kernel's own hash chooses, which is good enough where no SYN is captured.
+    if not is_mptcp(group[0]):
+        sockopts.attach_reuseport_program(group[0], shard.program())
     address = listen.bind
     for sock in group:
         address = listening.bind(sock, address)
@@ -65,7 +71,8 @@ def _set_inherited(sock: socket.socket, listen: Listen, keepalive: Keepalive) ->
     """Set what accepted sockets take over, which saves five calls for each of them."""
     sockopts.no_delay(sock)
     sockopts.keepalive(sock, idle_s=keepalive.idle, interval_s=keepalive.interval, probes=keepalive.probes)
-    sockopts.user_timeout(sock, keepalive.user_timeout)
+    if not is_mptcp(sock):
+        sockopts.user_timeout(sock, keepalive.user_timeout)
     sockopts.linger_reset(sock)  # so that the clients of a killed worker see a reset, not the end of a stream
     if listen.congestion:
         sockopts.congestion(sock, listen.congestion)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
+from pools.net.transport import Transport
 from pools.path_choice import Choose
 from pools.peer import Peer
 
@@ -57,6 +58,8 @@ class Listen:
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
+        transport: what it accepts. MPTCP takes TCP, too, and which worker a connection reaches is then the kernel's
+            choice.
         window_bytes: what the buffers of inbound legs shall have room for from the first; 0 leaves it to the system.
         preconnect: connections to `to` that are kept ready, over all workers.
     """
@@ -74,6 +77,7 @@ class Listen:
     users: dict[str, str] = field(default_factory=dict, repr=False)
     congestion: str = ""
     backlog: int = 4096
+    transport: Transport = Transport.TCP
     window_bytes: int = 0
     preconnect: int = 0
 

@@ -2,15 +2,13 @@
 
 import errno
 import socket
-from typing import Final
 
 from pools.net import socket_buffers, sockopts
 from pools.net.readiness import AnyStream, Readiness
 from pools.net.resolver import Address
 from pools.net.sockopts import Socket
 from pools.net.stream import Stream, StreamFailed
-
-_KIND: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+from pools.net.transport import Transport, open_stream
 
 
 def dial(
@@ -20,6 +18,7 @@ def dial(
     congestion: str,
     kind: type[AnyStream],
     window_bytes: int = 0,
+    transport: Transport = Transport.TCP,
 ) -> AnyStream:
     """Connect to `address`, parking this greenlet until the handshake is over.
 
@@ -29,6 +28,7 @@ def dial(
         congestion: congestion control; empty leaves the system's.
         kind: what the stream is to be.
         window_bytes: what the buffers shall have room for from the first; 0 leaves it to the system.
+        transport: what carries it; TCP where this kernel has no other.
 
     Returns:
         A connected stream with TCP_NODELAY and SO_LINGER{1,0} set, the caller's.
@@ -37,7 +37,9 @@ def dial(
         StreamFailed: refused, unreachable, timed out in the kernel, or no descriptor or port left. Nothing stays open.
         StreamClosed: we closed it meanwhile.
     """
-    stream = begin(address, readiness=readiness, congestion=congestion, kind=kind, window_bytes=window_bytes)
+    stream = begin(
+        address, readiness=readiness, congestion=congestion, kind=kind, window_bytes=window_bytes, transport=transport
+    )
     try:
         stream.wait_writable()
         finish(stream)
@@ -70,13 +72,14 @@ def begin(
     congestion: str,
     kind: type[AnyStream],
     window_bytes: int = 0,
+    transport: Transport = Transport.TCP,
 ) -> AnyStream:
     """Start to connect and give the stream, whose `on_writable` tells when to `finish`. Arguments and errors as above.
 
     For whoever can go on in the hub and needs no greenlet to wait in.
     """
     try:
-        sock = Socket(address.family, _KIND, socket.IPPROTO_TCP)
+        sock = open_stream(Socket, address.family, transport)
     except OSError as error:  # EMFILE, ENFILE, ENOBUFS
         raise StreamFailed(error) from error
     try:

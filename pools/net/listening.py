@@ -13,6 +13,7 @@ from typing import Any, Final
 from pools.net import sockopts
 from pools.net.endpoint import Endpoint
 from pools.net.errors import MidmileError
+from pools.net.transport import Transport, open_stream
 
 _ADVICE: Final = {
     errno.EADDRINUSE: "another socket has this port; stop the process that `ss -ltnp` names, or choose another port",
@@ -44,14 +45,17 @@ def _refusals(tried: str) -> Iterator[None]:
         raise ListenError(tried, error.errno or 0) from error
 
 
-def stream_socket(family: socket.AddressFamily) -> socket.socket:
-    """Open a non-blocking, close-on-exec TCP socket; the caller owns it.
+def stream_socket(family: socket.AddressFamily, transport: Transport = Transport.TCP) -> socket.socket:
+    """Open a non-blocking, close-on-exec socket; the caller owns it.
+
+    Args:
+        transport: what it accepts; TCP alone where this kernel has no other.
 
     Raises:
         ListenError: no descriptor left, or the family is not there.
     """
     with _refusals("open a TCP socket"):
-        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        return open_stream(socket.socket, family, transport)
 
 
 def bind(sock: socket.socket, address: Endpoint) -> Endpoint:

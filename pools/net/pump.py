@@ -21,6 +21,9 @@ HEADROOM_BYTES: Final = 8
 LARGE_BYTES: Final = 16 * 1024
 """A read of this size makes a pump splice what follows; a burst that ends below it makes the pump copy again."""
 _TURN_BYTES: Final = 2 * 1024 * 1024  # moved before other sockets have their turn
+_CANNOT_SPLICE: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM})
+"""What splice(2) says of a kind of socket, or a container's filter of the call itself, before it has moved anything."""
+
 SPLICE_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -123,10 +126,10 @@ class Pump:
                 return self._fail(self.sink, error.errno)
             if sent < count:
                 self._unsent = bytes(room.view[sent:count])
-                self._large = room.splice and count >= LARGE_BYTES
+                self._large = count >= LARGE_BYTES and self._can_splice()
                 return True
             if count >= LARGE_BYTES:
-                self._large = room.splice
+                self._large = self._can_splice()
                 return True
             if not source.unsure:  # a short read has emptied the source: spare the one that would only tell that
                 source.readable = False
@@ -166,6 +169,9 @@ class Pump:
         """Tell whether the source may have something that this pump would take now."""
         return self.source.readable
 
+    def _can_splice(self) -> bool:
+        return self._room.splice and self.source.splices and self.sink.splices
+
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, b""
         try:
@@ -183,7 +189,7 @@ class Pump:
         burst_began = self.moved_bytes
         empty = False
         try:
-            while self.moved_bytes < turn_ends and (count := self._fill(pipe)):
+            while self._large and self.moved_bytes < turn_ends and (count := self._fill(pipe)):
                 self._drain(pipe, count)
             empty = True
         except (OSError, StreamFailed) as error:
@@ -219,8 +225,8 @@ class Pump:
         return CAPACITY_BYTES
 
     def _cannot_fill(self, error: OSError) -> None:
-        if error.errno == errno.EINVAL:  # splice(2): this kind of socket cannot; it is copied from here on
-            self._large = self._room.splice = False
+        if error.errno in _CANNOT_SPLICE:  # it is copied from here on
+            self._large = self.source.splices = False
         else:
             self._fail(self.source, error.errno)
 
@@ -231,6 +237,19 @@ class Pump:
                 held -= os.splice(pipe.read_fd, self.sink.fd, held, flags=SPLICE_FLAGS)
             except BlockingIOError:
                 self.sink.wait_writable()
+            except OSError as error:
+                if error.errno not in _CANNOT_SPLICE:
+                    raise
+                self._large = self.sink.splices = False
+                self._copy_out(pipe, held)
+                return
+
+    def _copy_out(self, pipe: Pipe, held: int) -> None:
+        """Empty the pipe into a sink that cannot be spliced to."""
+        while held:
+            part = os.read(pipe.read_fd, min(held, COPY_BYTES))
+            held -= len(part)
+            self.sink.send_all(part)
 
     def _end(self) -> bool:
         self.ended = True

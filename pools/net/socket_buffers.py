@@ -37,14 +37,14 @@ def enlarge(sock: Socket, window_bytes: int) -> None:
     """Have the buffers of `sock` begin with room for a window each; larger ones stay as they are.
 
     Call it before connect or listen, so that window scaling fits; accepted sockets inherit it. Without CAP_NET_ADMIN
-    the sizes end at net.core.rmem_max and wmem_max. Before Linux 5.15 nothing is done.
+    the sizes end at net.core.rmem_max and wmem_max. Before Linux 5.15, and for MPTCP, nothing is done.
 
     Args:
         window_bytes: payload. The kernel keeps as much again for what it needs itself (socket(7), SO_RCVBUF).
     """
     try:
-        sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
-    except OSError:  # ENOPROTOOPT
+        sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, _GROWS)
+    except OSError:  # ENOPROTOOPT; EOPNOTSUPP, which MPTCP says only when it is to be set
         return
     _raise(sock, _RECEIVE, window_bytes)
     _raise(sock, _SEND, window_bytes)

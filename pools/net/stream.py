@@ -53,11 +53,23 @@ class Stream:
             unless it is `unsure` too.
         unsure: a short read says nothing, because of an error, or of urgent data, at whose mark the kernel cuts
             reads short (tcp(7)). A reader goes on until EAGAIN or the end.
+        splices: splice(2) was not refused for it yet. A kernel may know it for some sockets and not for others, such as
+            those of MPTCP.
         on_readable: called in the hub at each edge of input; must neither block nor raise.
         on_writable: called in the hub when output may go on.
     """
 
-    __slots__ = ("_readiness", "ending", "fd", "on_readable", "on_writable", "readable", "socket", "unsure")
+    __slots__ = (
+        "_readiness",
+        "ending",
+        "fd",
+        "on_readable",
+        "on_writable",
+        "readable",
+        "socket",
+        "splices",
+        "unsure",
+    )
 
     def __init__(self, readiness: "Readiness", sock: Socket, fd: int) -> None:
         self._readiness = readiness
@@ -66,6 +78,7 @@ class Stream:
         self.readable = False
         self.ending = False
         self.unsure = False
+        self.splices = True
         self.on_readable: Wake | None = None
         self.on_writable: Wake | None = None
 

@@ -4,6 +4,7 @@ The kernel only ever appends to the struct (linux/tcp.h), so an older one gives 
 read as 0. Nothing here decides anything.
 """
 
+import errno
 import socket
 import struct
 from dataclasses import dataclass
@@ -56,8 +57,11 @@ class TcpInfo:
 
 
 def tcp_info(sock: Socket) -> TcpInfo:
-    """Read what the kernel knows of `sock`, connected or not (tcp(7), TCP_INFO)."""
-    return TcpInfo.parse(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SHOWN.size))
+    """Read what the kernel knows of `sock`, connected or not (tcp(7), TCP_INFO).
+
+    Of an MPTCP connection it tells about the first subflow; zeros where that is gone.
+    """
+    return TcpInfo.parse(_read(sock, _SHOWN.size))
 
 
 def rtt_and_retransmits(sock: Socket) -> tuple[int, int]:
@@ -65,6 +69,15 @@ def rtt_and_retransmits(sock: Socket) -> tuple[int, int]:
     rtt_us: int
     retransmits: int
     rtt_us, retransmits = _RTT_AND_RETRANSMITS.unpack(
-        sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AND_RETRANSMITS.size)
+        _read(sock, _RTT_AND_RETRANSMITS.size) or _NO_ANSWER[: _RTT_AND_RETRANSMITS.size]
     )
     return rtt_us, retransmits
+
+
+def _read(sock: Socket, size: int) -> bytes:
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # what MPTCP says once its first subflow is gone
+            raise
+        return b""

@@ -14,6 +14,7 @@ from typing import Final
 from pools.net import packet_socket, sockopts
 from pools.net.errors import MidmileError
 from pools.net.pipes import SIZE_BYTES
+from pools.net.transport import mptcp_lack
 
 _LOOPBACK: Final = ("127.0.0.1", 0)
 _PATIENCE_S: Final = 5.0
@@ -71,6 +72,16 @@ def packet_capture(program: bytes) -> None:
         raise TrialError(str(error)) from error
     for sock in group:
         sock.close()
+
+
+def mptcp() -> None:
+    """Open a socket of MPTCP.
+
+    Raises:
+        TrialError: this kernel, or its settings, have none.
+    """
+    if lack := mptcp_lack():
+        raise TrialError(f"cannot open an MPTCP socket: {lack}")
 
 
 def _refused(tried: str, trial: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError
 from pools.net.keepalive import Keepalive
+from pools.net.transport import Transport
 from pools.path_choice import Choose
 from pools.peer import Peer
 from workers.settings import (
@@ -71,6 +72,7 @@ preconnect = 16
 [overlay]
 bind = "0.0.0.0:7400"
 key_file = "overlay.key"
+transport = "mptcp"
 
 [egress]
 allow = ["10.0.0.0/8:443", "*.example:*"]
@@ -82,6 +84,7 @@ connections = 17
 [[peer]]
 name = "mumbai"
 address = "203.0.113.9:7400"
+transport = "mptcp"
 congestion = "bbr"
 initial_window = 20
 warm = 21
@@ -157,12 +160,19 @@ SETTINGS = GatewaySettings(
             to=Endpoint("web.example", 80),
             preconnect=16,
         ),
-        Listen(name="overlay", bind=Endpoint("0.0.0.0", 7400), mode=Mode.OVERLAY, window_bytes=29_200),
+        Listen(
+            name="overlay",
+            bind=Endpoint("0.0.0.0", 7400),
+            mode=Mode.OVERLAY,
+            transport=Transport.MPTCP,
+            window_bytes=29_200,
+        ),
     ),
     peers=(
         Peer(
             name="mumbai",
             address=Endpoint("203.0.113.9", 7400),
+            transport=Transport.MPTCP,
             congestion="bbr",
             initial_window=20,
             warm=21,

@@ -13,6 +13,7 @@ from gateway.doctor import address, demand_of, examine, key_file, ports_of, runt
 from gateway.findings import Finding, Level
 from gateway.settings import GatewaySettings
 from pools.net.endpoint import Endpoint
+from pools.net.transport import Transport, mptcp_lack
 from pools.net.trials import TrialError
 from pools.peer import Peer
 from tests.bench.processes import free_ports
@@ -125,3 +126,12 @@ def test_a_whole_examination_advises_wherever_it_finds_fault(settings: GatewaySe
     assert {"kernel", "descriptors", "splice", "reuseport program", "address of default"} <= {f.check for f in findings}
     assert all(bool(finding.advice) == (finding.level is not Level.OK) for finding in findings)
     assert all("\n" not in finding.advice for finding in findings)
+
+
+def test_mptcp_is_tried_where_legs_are_to_be_of_it(settings: GatewaySettings) -> None:
+    peers = (Peer("mumbai", Endpoint("203.0.113.9", 7400), transport=Transport.MPTCP),)
+    (tried,) = [finding for finding in examine(replace(settings, peers=peers)) if finding.check == "mptcp"]
+    assert tried.level is (Level.WARN if mptcp_lack() else Level.OK)
+    overlay = replace(settings.listens[0], transport=Transport.MPTCP)
+    assert demand_of(replace(settings, listens=(overlay,)), cores=1).mptcp
+    assert "mptcp" not in {finding.check for finding in examine(settings)}

@@ -24,11 +24,13 @@ from pools.handshake import Handshake, OverlayKey
 from pools.introduction import introduce
 from pools.key_file import written
 from pools.leg import PoolLeg
+from pools.net import sockopts
 from pools.net.clock import monotonic_s
 from pools.net.endpoint import Endpoint
 from pools.net.errors import MidmileError
 from pools.net.readiness import Readiness
 from pools.net.resolver import Resolver
+from pools.net.transport import Transport, open_stream
 from pools.peer import Peer
 
 LIMIT_S: Final = 30.0
@@ -92,12 +94,13 @@ class FarGateway:
         is_silent: it reads nothing and answers nothing; connections are still taken by its kernel.
     """
 
-    def __init__(self, readiness: Readiness, *, key: OverlayKey = KEY) -> None:
+    def __init__(self, readiness: Readiness, *, key: OverlayKey = KEY, transport: Transport = Transport.TCP) -> None:
         self.legs: list[PoolLeg] = []
         self.met = 0
         self.refused = 0
         self.is_silent = False
         self._key = key
+        self._transport = transport
         self._readiness = readiness
         self._strangers: set[PoolLeg] = set()
         self._listen(0)
@@ -138,8 +141,10 @@ class FarGateway:
         return next(each for each in self.legs if each.socket.getpeername()[1] == port)
 
     def _listen(self, port: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
-        self._listener.setblocking(False)
+        self._listener = open_stream(socket.socket, socket.AF_INET, self._transport)
+        sockopts.reuse_address(self._listener)
+        self._listener.bind(("127.0.0.1", port))
+        self._listener.listen(128)
         self.endpoint = Endpoint(*self._listener.getsockname())
         self._stop = self._readiness.watch(self._listener.fileno(), self._accept)
 

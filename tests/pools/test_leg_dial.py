@@ -12,13 +12,14 @@ from greenlet import getcurrent
 from pools.handshake import OverlayKey
 from pools.key_file import KeyFile
 from pools.ledger import leg_id
-from pools.leg_dial import LegDialler
+from pools.leg_dial import KEEPALIVE_IDLE_S, LegDialler
 from pools.net.clock import monotonic_s
 from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, MidmileError, Phase, Side
 from pools.net.resolver import Resolver
 from pools.net.socket_buffers import send_room_bytes
 from pools.net.stream import StreamClosed
+from pools.net.transport import Transport, is_mptcp, mptcp_lack
 from pools.peer import Peer
 from tests.floor import Floor
 from tests.pools.far_gateway import KEY, LIMIT_S, NAME, FarGateway, addresses_only, hold_session, wait_until, write_key
@@ -176,3 +177,16 @@ def test_what_is_thrown_in_from_outside_ends_all_tries(
             legs.dial(peer, limit_s=LIMIT_S)
         assert caught.value is error
         thrower.close()
+
+
+@pytest.mark.skipif(bool(mptcp_lack()), reason=f"this kernel has no MPTCP: {mptcp_lack()}")
+@pytest.mark.parametrize("accepts", Transport)
+def test_a_leg_of_mptcp_carries_sessions_to_any_peer(floor: Floor, tmp_path: Path, accepts: Transport) -> None:
+    write_key(tmp_path)
+    with FarGateway(floor.readiness, transport=accepts) as far:
+        leg = dialler(floor, tmp_path).dial(far.peer(transport=Transport.MPTCP), limit_s=LIMIT_S)
+        assert is_mptcp(leg.socket)
+        assert leg.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_S
+        wait_until(lambda: far.legs)
+        assert is_mptcp(far.legs[0].socket) is (accepts is Transport.MPTCP)
+        hold_session(leg)

@@ -19,6 +19,7 @@ from pools.net import sockopts
 from pools.net.endpoint import Endpoint
 from pools.net.errors import StartError
 from pools.net.keepalive import Keepalive
+from pools.net.transport import Transport, is_mptcp, mptcp_lack, open_stream
 from tests.bench.processes import free_ports
 from workers.listener import open_group
 from workers.settings import Listen, Mode
@@ -282,3 +283,29 @@ def test_a_port_that_needs_a_right_says_which() -> None:
     os.waitpid(child, 0)
     assert message.startswith("listener 'test' on 127.0.0.1:1: cannot bind: EACCES")
     assert "CAP_NET_BIND_SERVICE" in message
+
+
+@pytest.mark.skipif(bool(mptcp_lack()), reason=f"this kernel has no MPTCP: {mptcp_lack()}")
+def test_a_group_for_mptcp_takes_both_and_each_of_its_sockets_gets_some() -> None:
+    listen = Listen("test", Endpoint("127.0.0.1", 0), Mode.OVERLAY, transport=Transport.MPTCP)
+    with closing(open_group(listen, shard=ShardHash(SEED, 2), keepalive=KEEPALIVE)) as group, ExitStack() as held:
+        for transport in (Transport.MPTCP, Transport.TCP):
+            for _ in range(32):
+                client = held.enter_context(open_stream(socket.socket, socket.AF_INET, transport))
+                client.setblocking(True)
+                client.connect(group[0].getsockname())
+        accepted = {sock: held_by(sock, held) for sock in group}
+        assert min(map(len, accepted.values())) > 0
+        every = [sock for sockets in accepted.values() for sock in sockets]
+        assert Counter(is_mptcp(sock) for sock in every) == {True: 32, False: 32}
+        for sock in every:
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE.idle
+            assert struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)) == (1, 0)
+
+
+def held_by(listener: socket.socket, held: ExitStack) -> list[socket.socket]:
+    """Accept all that wait."""
+    found = []
+    while select.select([listener], [], [], 0)[0]:
+        found.append(held.enter_context(listener.accept()[0]))
+    return found

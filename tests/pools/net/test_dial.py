@@ -11,6 +11,7 @@ import pytest
 from pools.net.dial import dial
 from pools.net.resolver import Address
 from pools.net.stream import Stream, StreamFailed
+from pools.net.transport import Transport, is_mptcp, mptcp_lack, open_stream
 from tests.floor import Floor, receive, refusing_address, rest_of, silent_address, turn_until
 
 
@@ -38,6 +39,35 @@ def test_a_connected_leg_has_its_options() -> None:
         stream.close()
         assert rest_of(accepted) == (b"", "reset")  # SO_LINGER{1,0}, until somebody ends the session in order
         accepted.close()
+
+
+@pytest.mark.skipif(bool(mptcp_lack()), reason=f"this kernel has no MPTCP: {mptcp_lack()}")
+def test_mptcp_on_request_also_to_who_has_only_tcp() -> None:
+    with (
+        Floor() as floor,
+        open_stream(socket.socket, socket.AF_INET, Transport.MPTCP) as new,
+        socket.create_server(("127.0.0.1", 0)) as old,
+    ):
+        new.bind(("127.0.0.1", 0))
+        new.listen()
+        for listener in (new, old):
+            stream = dial(
+                address_of(listener),
+                readiness=floor.readiness,
+                congestion="reno",
+                kind=Stream,
+                window_bytes=292_000,  # which its buffers cannot have, and that is no error
+                transport=Transport.MPTCP,
+            )
+            assert is_mptcp(stream.socket)
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            assert is_mptcp(accepted) is (listener is new)
+            stream.send_all(b"hello")
+            assert receive(accepted, 5) == b"hello"
+            stream.close()
+            assert rest_of(accepted) == (b"", "reset")
+            accepted.close()
 
 
 def test_ipv6() -> None:

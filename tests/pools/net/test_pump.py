@@ -1,5 +1,7 @@
 """Pumps between real connections: what goes in comes out, in order, with nothing held that need not be."""
 
+import errno
+import os
 import socket
 from itertools import cycle
 
@@ -332,3 +334,38 @@ def test_repr_says_what_it_is_doing() -> None:
         turn_until(lambda: line.pump.ended)
         assert "ended moved_bytes=0" in repr(line.pump)
         line.close()
+
+
+class NoSplice:
+    """A kernel that refuses splice(2) for one descriptor, as it does for a kind of socket that has none."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._splice = os.splice
+        self.refused = 0
+
+    def __call__(self, source: int, sink: int, count: int, *, flags: int) -> int:
+        if self._descriptor in (source, sink):
+            self.refused += 1
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return self._splice(source, sink, count, flags=flags)
+
+
+@pytest.mark.parametrize("end", ["source", "sink"])
+def test_what_cannot_be_spliced_is_copied_whole_and_not_tried_again(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Floor() as floor:
+        line, other = Line(floor), Line(floor)
+        kernel = NoSplice(getattr(line, end).fd)
+        monkeypatch.setattr("pools.net.pump.os.splice", kernel)
+        for _ in range(2):
+            send_all(line.far_source, ALPHABET)
+            assert receive(line.far_sink, len(ALPHABET)) == ALPHABET
+        assert kernel.refused == 1
+        assert not line.owner.failed
+        copied = floor.room.copied_bytes
+        send_all(other.far_source, ALPHABET)  # others are spliced as ever
+        assert receive(other.far_sink, len(ALPHABET)) == ALPHABET
+        assert floor.room.copied_bytes - copied < len(ALPHABET) // 2
+        assert not other.owner.failed
+        line.close()
+        other.close()

@@ -1,8 +1,10 @@
 """TCP_INFO is read from real connections, and from structs as short as old kernels give them."""
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -95,3 +97,24 @@ def test_a_connection_that_was_reset_can_still_be_read(pair: tuple[socket.socket
     with pytest.raises(ConnectionResetError):
         dialled.recv(1)
     assert rtt_and_retransmits(dialled)[0] >= 0
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_connection_of_which_the_kernel_tells_nothing_has_zeros(number: int) -> None:
+    class Silent:
+        def getsockopt(self, *_: int) -> bytes:
+            raise OSError(number, "")
+
+    silent: Any = Silent()
+    assert tcp_info(silent) == TcpInfo.parse(b"")
+    assert rtt_and_retransmits(silent) == (0, 0)
+
+
+def test_any_other_refusal_is_an_error() -> None:
+    class Closed:
+        def getsockopt(self, *_: int) -> bytes:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    closed: Any = Closed()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        tcp_info(closed)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pools.net import trials
+from pools.net.transport import mptcp_lack
 from tests.lonely_network import needs_root
 
 RETURN_FIRST = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K
@@ -59,3 +60,14 @@ def _try_without_descriptors() -> int:
     except trials.TrialError as error:
         return 0 if str(error).startswith("cannot splice: ") else 1
     return 2
+
+
+@pytest.mark.skipif(bool(mptcp_lack()), reason=f"this kernel has no MPTCP: {mptcp_lack()}")
+def test_a_kernel_with_mptcp_passes_its_trial() -> None:
+    trials.mptcp()
+
+
+def test_what_is_wrong_with_mptcp_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "mptcp_lack", lambda: "ENOPROTOOPT: it is switched off")
+    with pytest.raises(trials.TrialError, match="cannot open an MPTCP socket: ENOPROTOOPT: it is switched off"):
+        trials.mptcp()
