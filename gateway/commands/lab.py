@@ -77,7 +77,7 @@ def ladder(
 
 @app.command(epilog=EXIT_CODES)
 def relay(size: BulkSize = 4_000_000_000, repeats: Repeats = 5, json: Json = False) -> None:
-    """Measure what relaying costs by copy, splice and sockmap, and whether a slow reader slows its writer. Needs root."""
+    """Measure what relaying costs by copy, splice and sockmap, and who slows down for a slow reader. Needs root."""
     from gateway.commands.lab_relay import relay as run
 
     end(run(size_bytes=size, repeats=repeats, as_json=json))
