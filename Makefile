@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+LAB_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help start test check fix cover bench bench-smoke lock clean
+.PHONY: help start test check fix cover bench bench-smoke lab lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,11 @@ bench: $(READY) ## measure next to HAProxy and nginx; takes minutes, writes benc
 bench-smoke: $(READY) ## run every measurement for a moment, to see that it runs
 	$(BIN)/python -m tests.bench --smoke
 
+lab: $(READY) ## measure the ladder and relays in a WAN emulated here; needs root, writes lab-results/; LAB_ARGS="--repeats 9"
+	@mkdir -p lab-results
+	$(BIN)/gateway lab ladder --picture lab-results/ladder.svg $(LAB_ARGS)
+	$(BIN)/gateway lab relay $(LAB_ARGS)
+
 lock: ## write requirements-dev.txt anew from pyproject.toml
 	set -euo pipefail; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
@@ -64,5 +70,5 @@ lock: ## write requirements-dev.txt anew from pyproject.toml
 	cp "$$fresh/lock" requirements-dev.txt
 
 clean: ## remove all that was made, the environment too
-	rm -rf $(VENV) build dist *.egg-info bench-results .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) build dist *.egg-info bench-results lab-results .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
