@@ -46,7 +46,7 @@ class FrameStream(Stream):
 
         Args:
             may_wait: for what is written next, to share its packet. The kernel sends it by itself after as long as it
-                would wait for an acknowledgement: some tenths of a second (MSG_MORE, send(2)).
+                would wait for an acknowledgement: some tenths of a second (MSG_MORE, send(2)). Or `push` it.
 
         Raises:
             ProtocolError: theirs: too much is owed, for they read nothing of what they ask for.
@@ -61,6 +61,11 @@ class FrameStream(Stream):
                 raise StreamFailed(error) from error
         if data:
             self._owe(data)
+
+    def push(self) -> None:
+        """Let go at once what may wait: TCP_NODELAY, set once more, sends what waits (tcp(7))."""
+        if self.fd >= 0:
+            sockopts.no_delay(self.socket)
 
     def begin_payload(self, header: bytes) -> None:
         """Write the header of a payload that follows, waiting for room; otherwise as `settle`."""

@@ -6,6 +6,7 @@ input. The way out of a leg is `pools.unframing_pump`.
 """
 
 import errno
+from socket import MSG_MORE
 from typing import Final, TypeAlias
 
 from pools.frames import HEADER_BYTES, data_header, put_data_header
@@ -142,8 +143,9 @@ class FramingPump(IntoLeg):
                 self.kept += room.view[:count]
             put_data_header(room.framed, sink.state.session, count)
             framed = room.framed[: HEADER_BYTES + count]
-            try:
-                sent = sink.socket.send(framed)
+            is_last = source.ending and not source.unsure and count < min(allowance, LARGE_BYTES)
+            try:  # FIN follows at once what is last, in the same packet
+                sent = sink.socket.send(framed, MSG_MORE if is_last else 0)
             except BlockingIOError:
                 sent = 0
             except OSError as error:

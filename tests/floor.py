@@ -58,6 +58,12 @@ def settle(turns: int = 20) -> None:
         turn()
 
 
+def data_segments(sock: socket.socket) -> int:
+    """Tell in how many segments the payload came that `sock` has received."""
+    at = 152  # tcpi_data_segs_in, linux/tcp.h
+    return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, at + 4)[at:], sys.byteorder)
+
+
 def tcp_pair(*, send_buffer: int = 0, receive_buffer: int = 0) -> tuple[socket.socket, socket.socket]:
     """Connect two non-blocking sockets over loopback; bytes written to the first fill the given buffers."""
     with socket.socket() as listener:

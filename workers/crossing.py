@@ -136,7 +136,7 @@ class Crossing:
         try:
             _ = leg.address  # the kernel forgets it with a reset, and that may come right behind OPENED
             if message is not None:
-                leg.say(message)
+                leg.say(message, may_wait=True)  # the client may have spoken already: then both are one packet
             self._point_pump(leg)
         except (StreamFailed, ProtocolError) as error:
             self._broken(leg, error)
@@ -242,11 +242,16 @@ class Crossing:
 
     def _listen(self) -> None:
         """Pass on what the client has said already, and from now on whatever it says; in the hub."""
-        pump = self.forward
-        if pump is not None and self._leg is not None and not pump.ended and self._inbound.fd >= 0:
+        pump, leg = self.forward, self._leg
+        if pump is None or leg is None:
+            return
+        said_before = pump.moved_bytes
+        if not pump.ended and self._inbound.fd >= 0:
             self._inbound.on_readable = pump.wake
             if pump.has_input():
                 pump.wake()
+        if pump.moved_bytes == said_before:
+            leg.push()  # OPEN has nothing to wait for
 
     def _hear(self) -> None:
         """Look whether the answer has come; in the hub."""

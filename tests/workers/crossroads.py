@@ -299,8 +299,8 @@ class Crossroads(World):
             egress=EgressRules.parse(allow),
         )
 
-    def begin(self) -> socket.socket:
-        self.clients.append(super().begin())
+    def begin(self, words: bytes = b"") -> socket.socket:
+        self.clients.append(super().begin(words))
         return self.clients[-1]
 
     @property

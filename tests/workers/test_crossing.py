@@ -9,12 +9,14 @@ import pytest
 from pools.frame_bodies import Opened, Reset, encode
 from pools.frames import FrameType, data_header
 from pools.leg_pumps import KEPT_LIMIT_BYTES
+from pools.net.clock import monotonic_s
 from tests.far_end import plain
-from tests.floor import Floor, receive, reset, rest_of, send_all, settle, turn_until
+from tests.floor import Floor, data_segments, receive, reset, rest_of, send_all, settle, turn_until
 from tests.workers.crossroads import Crossroads, Far
 from workers.settings import Mode
 
 EARLY = b"hello"
+CORKED_S = 0.15  # the kernel keeps what may wait for more up to 0.2 s (tcp(7), MSG_MORE)
 MUCH = bytes(range(251)) * 1000  # more than is kept; 251 is prime: a piece out of place shows
 
 
@@ -59,6 +61,38 @@ def test_payload_follows_open_at_once_and_the_answer_opens_both_ways(world: Cros
     assert (line[7], line[8], line[10]) == ("--", "-", "bytes=9/7")
     assert line[13:15] == ["via=-/mumbai", "far=mumbai/opened/7"]
     assert world.counts == {}
+
+
+def test_open_and_what_the_client_has_said_already_are_one_packet(world: Crossroads) -> None:
+    far = world.legs.ready()
+    world.begin(EARLY)
+    far.opened()
+    assert far.hear_data(len(EARLY)) == EARLY
+    assert data_segments(far.sock) == 1
+
+
+def test_open_does_not_wait_for_a_client_that_says_nothing(world: Crossroads) -> None:
+    took_s = []
+    for _ in range(5):
+        far = world.legs.ready()
+        world.begin()
+        began_s = monotonic_s()
+        far.opened()
+        took_s.append(monotonic_s() - began_s)
+    assert min(took_s) < CORKED_S
+
+
+def test_the_end_goes_out_with_what_was_said_last(world: Crossroads) -> None:
+    far = world.ask()
+    destination = world.accept()
+    assert isinstance(far.hear_body(), Opened)
+    before = data_segments(far.sock)
+    send_all(destination, EARLY)
+    destination.shutdown(socket.SHUT_WR)
+    assert far.hear_data(len(EARLY)) == EARLY
+    far.hear_fin()
+    assert data_segments(far.sock) == before + 1
+    far.fin()
 
 
 def test_payload_may_come_together_with_the_answer(world: Crossroads) -> None:

@@ -10,7 +10,7 @@ import gevent
 from pools.net.endpoint import Endpoint
 from pools.net.resolver import Resolver
 from pools.net.scoreboard import LISTEN_WORDS, ROW_WORDS, Row
-from tests.floor import Floor, turn, turn_until
+from tests.floor import Floor, send_all, turn, turn_until
 from workers.access_log import AccessLog
 from workers.egress import Egress
 from workers.session import Session
@@ -63,9 +63,10 @@ class World:
         """Give what the worker is told."""
         return WorkerSettings((listen,), 1, 1, timeouts=timeouts)
 
-    def begin(self) -> socket.socket:
-        """Let a client come."""
+    def begin(self, words: bytes = b"") -> socket.socket:
+        """Let a client come, which has said `words` already."""
         inbound, client = self.floor.leg()
+        send_all(client, words)
         address = client.getsockname()
         self.floor.in_hub(lambda: self.sessions.begin(inbound, client=address, listen_index=0))
         return client
