@@ -12,7 +12,6 @@ from pools.net.errors import Problem
 
 ASKING_MODES = frozenset({"socks5", "connect", "mixed"})  # the client says where it wants to go, and may say who it is
 _MISSING = "nothing"
-_SYN_CAPTURE = "not yet: needs SYN capture"
 _REDIRECTION = "not yet: needs connections redirected by the firewall"
 _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero
 _LONGEST_SOCKET = "/control.sock"
@@ -41,8 +40,6 @@ def _not_yet(document: Document) -> Iterator[Problem]:
 
 
 def _not_yet_listening(key: str, listen: ListenTable) -> Iterator[Problem]:
-    if listen.early_syn:
-        yield Problem(f"{key}.early_syn", _SYN_CAPTURE, "true")
     if listen.mode in ("redirect", "tproxy"):
         yield Problem(f"{key}.mode", _REDIRECTION, shown(listen.mode))
 
@@ -91,6 +88,17 @@ def _users(key: str, listen: ListenTable) -> Iterator[Problem]:
         yield Problem(f"{key}.users_file", 'must be absent where mode is "forward"; no client is asked there', "a path")
 
 
+def _early_syn(key: str, listen: ListenTable) -> Iterator[Problem]:
+    """Nothing can be begun at a SYN that does not say where to go, or on behalf of whom."""
+    if listen.early_syn and listen.mode in ASKING_MODES:
+        rule = f'must be false where mode is "{listen.mode}"; clients say where they want to go after their SYN'
+        yield Problem(f"{key}.early_syn", rule, "true")
+    if listen.early_syn and listen.accept_proxy:
+        yield Problem(
+            f"{key}.early_syn", "must be false where accept_proxy is true; who the client is comes later", "true"
+        )
+
+
 def _dual_stack(key: str, listen: ListenTable) -> Iterator[Problem]:
     if listen.dual_stack and listen.bind is not None and ":" not in listen.bind.host:
         yield Problem(f"{key}.dual_stack", "must be false where bind is an IPv4 address", "true")
@@ -105,7 +113,7 @@ def _preconnect(key: str, listen: ListenTable) -> Iterator[Problem]:
         yield Problem(f"{key}.preconnect", rule, str(listen.preconnect))
 
 
-_LISTEN_RULES: tuple[Rule, ...] = (_complete, _destination, _users, _dual_stack, _preconnect)
+_LISTEN_RULES: tuple[Rule, ...] = (_complete, _destination, _users, _early_syn, _dual_stack, _preconnect)
 
 
 def _same_names(document: Document) -> Iterator[Problem]:

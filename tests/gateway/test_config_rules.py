@@ -104,6 +104,23 @@ def test_a_broken_rule_names_the_key_that_breaks_it(text: str, lines: list[str])
     assert lines_of(text) == lines
 
 
+@pytest.mark.parametrize("mode", ["socks5", "connect", "mixed"])
+def test_nothing_can_be_begun_at_a_syn_where_the_destination_comes_later(mode: str) -> None:
+    rule = f'must be false where mode is "{mode}"; clients say where they want to go after their SYN'
+    assert lines_of(listen(mode=mode, more="early_syn = true")) == [f"listen[0].early_syn: {rule}; found true"]
+
+
+def test_nothing_can_be_begun_at_a_syn_where_the_client_s_name_comes_later() -> None:
+    text = listen(mode="forward", more='to = "db.example:5432"\naccept_proxy = true\nearly_syn = true')
+    rule = "must be false where accept_proxy is true; who the client is comes later"
+    assert lines_of(text) == [f"listen[0].early_syn: {rule}; found true"]
+
+
+def test_a_forward_may_be_begun_at_its_client_s_syn() -> None:
+    (found,) = settled(listen(mode="forward", more='to = "db.example:5432"\nearly_syn = true')).listens
+    assert found.early_syn
+
+
 def test_a_gateway_that_only_others_come_to_needs_no_other_listener(tmp_path: Path) -> None:
     text = f'[gateway]\nname = "here"\n[overlay]\nbind = "0.0.0.0:7400"\nkey_file = "{key_file(tmp_path)}"\n'
     assert [each.name for each in settled(text).listens] == ["overlay"]
@@ -128,7 +145,6 @@ def test_a_peers_congestion_control_is_one_of_the_kernels(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (listen(more="early_syn = true"), "listen[0].early_syn: not yet: needs SYN capture; found true"),
         (
             listen(mode="tproxy"),
             'listen[0].mode: not yet: needs connections redirected by the firewall; found "tproxy"',
