@@ -84,14 +84,19 @@ class PeerGreeting:
             raise Refusal(Where.POLICY, errno.EACCES, str(asked))
         return allowed
 
-    def grant(self, opened: Opened | None = None) -> None:
+    def grant(self, opened: Opened | None = None, *, is_followed: bool = False) -> None:
         """Say that the session is open; with the words of the gateway that dialled, where that is not this one.
+
+        Args:
+            is_followed: payload goes out behind it at once.
 
         Raises:
             LegError: the inbound leg is broken.
         """
         try:
-            self._inbound.say(opened or Opened(self._gateway, self._elapsed_us()), may_wait=self._has_asked())
+            self._inbound.say(
+                opened or Opened(self._gateway, self._elapsed_us()), may_wait=is_followed or self._has_asked()
+            )
         except (StreamFailed, ProtocolError) as error:
             number = error.errno or errno.EPROTO
             raise LegError(Side.INBOUND, Phase.CONNECT, number, f"gateway {self._inbound.peer}") from error

@@ -237,7 +237,17 @@ class Inbound:
 
 @pytest.mark.parametrize(("unread", "may_wait"), [(0, False), (1, True), (1_500, True), (4_096, False)])
 def test_opened_waits_for_the_answer_where_a_request_has_come_and_nothing_larger(unread: int, may_wait: bool) -> None:
-    inbound: Any = Inbound(unread)
-    message = Open(Endpoint(NAME, 443), (), Endpoint("198.51.100.1", 5000), bytes(16))
-    PeerGreeting(inbound, message, gateway="oregon", rules=EgressRules(()), full=0, began_s=0.0).grant()
+    inbound = Inbound(unread)
+    greeting_of(inbound).grant()
     assert inbound.said == [(Opened, may_wait)]
+
+
+def test_opened_waits_for_payload_that_came_along_with_it() -> None:
+    inbound = Inbound(0)
+    greeting_of(inbound).grant(Opened("mumbai", 7), is_followed=True)
+    assert inbound.said == [(Opened, True)]
+
+
+def greeting_of(inbound: Any) -> PeerGreeting:
+    message = Open(Endpoint(NAME, 443), (), Endpoint("198.51.100.1", 5000), bytes(16))
+    return PeerGreeting(inbound, message, gateway="oregon", rules=EgressRules(()), full=0, began_s=0.0)
