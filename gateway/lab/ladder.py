@@ -9,8 +9,8 @@ from gateway.lab.results import LadderResult, Punctuality, Stage, StageResult, T
 from gateway.lab.scene import Progress, Scene
 from gateway.lab.wan import Traffic
 
-STAGES: Final = (Stage.END_TO_END, Stage.SPLIT)
-"""The stages that are measured."""
+STAGES: Final = tuple(Stage)
+"""The stages that are measured: all."""
 
 FEWEST_REPEATS: Final = 5
 """For a median that one disturbed sample does not move."""
