@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +31,6 @@ class PeerFact:
 
     Attributes:
         initial_window: segments; 0 where nothing is configured.
-        route_lack: why the route to it does not have that window; empty where it does.
     """
 
     name: str
@@ -38,7 +38,6 @@ class PeerFact:
     pool_min: int
     pool_max: int
     initial_window: int = 0
-    route_lack: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,16 @@ class Facts:
 
 
 class Answers:
-    """Answers requests from what the supervisor holds. Never waits."""
+    """Answers requests from what the supervisor holds. Never waits.
 
-    def __init__(self, facts: Facts, supervisor: Supervisor) -> None:
+    Args:
+        route_lacks: why routes to peers do not have their initial_window, as of now; see
+            `gateway.route_windows.RouteWindows`.
+    """
+
+    def __init__(self, facts: Facts, supervisor: Supervisor, *, route_lacks: Mapping[str, str]) -> None:
         self._facts = facts
+        self._route_lacks = route_lacks
         self._supervisor = supervisor
 
     def answer(self, request: object, connection: socket.socket) -> dict[str, Any] | None:
@@ -103,6 +108,8 @@ class Answers:
 
     def _status(self) -> dict[str, Any]:
         facts = asdict(self._facts)
+        for peer in facts["peers"]:
+            peer["route_lack"] = self._route_lacks.get(peer["name"], "")
         workers = [
             {"slot": slot, "core": place.role.core, "pid": place.child.pid if place.child else 0}
             for slot, place in enumerate(self._supervisor.crew.session_slots())

@@ -14,6 +14,7 @@ from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
 from gateway.holdings import Holdings, bound_address
 from gateway.roles import Mains, Roles
+from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows
 from gateway.runtime_dir import RuntimeDir, control_socket, routes_file, scoreboard_file
 from gateway.settings import GatewaySettings
@@ -24,7 +25,6 @@ from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout, Scoreboard
 from pools.net.transport import Transport, mptcp_lack
-from pools.peer import Peer
 from workers.post import Post
 from workers.settings import WorkerSettings
 from workers.source_limit import SourceTable
@@ -71,8 +71,7 @@ class _Gateway:
         self.told: WorkerSettings = settings.for_workers(workers, secrets.randbits(32))
         self.runtime = RuntimeDir.claim(settings.runtime_dir)
         owned.callback(self.runtime.release)
-        self.windows = RouteWindows(self.told.peers, record=routes_file(self.runtime.path))
-        owned.callback(self.windows.close)
+        self.windows = self._widen_routes(owned)
         allowed = descriptor_limit.raise_to_hard()
         if lack := descriptor_limit.shortage(settings.limits.sessions, workers=workers, allowed=allowed):
             _log.warning("%s", lack)
@@ -88,6 +87,7 @@ class _Gateway:
         owned.callback(self.inbox.close)
         self.control = self._control()
         owned.callback(self.control.close)
+        self.watches = self._watch_routes(owned)
         self.facts = self._facts(config)
 
     def run(self, mains: Mains) -> ExitCode:
@@ -97,19 +97,39 @@ class _Gateway:
         filled = self.settings.ready_when_filled
         roles = Roles(self.told, self.cores, self.holdings, self.scoreboard, self.sources, filled)
         crew = Crew(roles.cast(mains), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
-        hooks = Hooks(self._announce, self.holdings.close_groups, self.control.turn)
+        hooks = Hooks(self._announce, self.holdings.close_groups, self._turn)
         timeouts = self.settings.timeouts
         supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
-        self.control.answer = Answers(self.facts, supervisor).answer
+        self.control.answer = Answers(self.facts, supervisor, route_lacks=self.windows.lacks).answer
         return supervisor.run()
+
+    def _turn(self, now_s: float) -> None:
+        """Do what others in the supervisor's loop have to do by the clock."""
+        self.control.turn(now_s)
+        for watch in self.watches:
+            watch.turn(now_s)
 
     def _leave(self, role: Role) -> None:
         """Close, in a child, what is the supervisor's."""
+        for watch in self.watches:
+            watch.close()
         self.holdings.close_all_but(role.sockets)
         self.control.close()
         self.inbox.close()
         self.selector.close()
         self.runtime.abandon()
+
+    def _widen_routes(self, owned: ExitStack) -> RouteWindows:
+        windows = RouteWindows(self.told.peers, record=routes_file(self.runtime.path))
+        owned.callback(windows.close)
+        return windows
+
+    def _watch_routes(self, owned: ExitStack) -> list[RouteWatch]:
+        """Have our copies of routes follow the others, where there may be any."""
+        watches = [RouteWatch(self.windows.renew, self.selector)] if self.windows.lacks else []
+        for watch in watches:
+            owned.callback(watch.close)
+        return watches
 
     def _scoreboard(self, workers: int) -> Scoreboard:
         return Scoreboard.create(
@@ -132,14 +152,13 @@ class _Gateway:
             ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""))
             for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
         )
-        peers = tuple(map(self._peer_fact, self.told.peers))
+        peers = tuple(
+            PeerFact(each.name, str(each.address), each.pool_min, each.pool_max, each.initial_window)
+            for each in self.told.peers
+        )
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
         early_syn = EarlySynFact(bool(self.holdings.captures), self.holdings.capture_lack)
         return Facts(self.settings.name, config, listeners, peers, admin, early_syn, started_s=monotonic_s())
-
-    def _peer_fact(self, peer: Peer) -> PeerFact:
-        lack = self.windows.lacks.get(peer.name, "")
-        return PeerFact(peer.name, str(peer.address), peer.pool_min, peer.pool_max, peer.initial_window, lack)
 
     def _announce(self) -> None:
         cores = sorted(set(self.cores))

@@ -15,8 +15,7 @@ from typing import Any, Final, Self
 
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-PROTOCOL: Final = 177
-"""Who made a route, in `ip route` as `proto 177`: nobody else in iproute2's rt_protos has this number."""
+from gateway.route_watch import OUR_PROTOCOL
 
 _PATIENCE_S: Final = 2.0
 _ANSWER_BYTES: Final = 1 << 18
@@ -86,7 +85,7 @@ class RouteTable:
             message
             for family in (socket.AF_INET, socket.AF_INET6)
             for message in self._ask(_GET, _DUMP, family=family, attrs=[])
-            if message["proto"] == PROTOCOL
+            if message["proto"] == OUR_PROTOCOL
         ]
         return [HostRoute(str(message.get_attr("RTA_DST")), message) for message in found]
 
@@ -143,7 +142,7 @@ def _clone(now: rtmsg, address: str, segments: int) -> dict[str, Any]:
         "family": family,
         "dst_len": bits,
         "table": now["table"],
-        "proto": PROTOCOL,
+        "proto": OUR_PROTOCOL,
         "scope": scope,
         "type": _UNICAST,
         "attrs": attributes,

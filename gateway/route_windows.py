@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway import errand
 from pools.peer import Peer
@@ -26,13 +26,16 @@ _log = logging.getLogger(__name__)
 _LOOKUP_S: Final = 3.0  # for all names
 _LIMIT_S: Final = 10.0
 _NO_RIGHT: Final = "no CAP_NET_ADMIN"
+_NO_CHILD: Final = "its route could not be made, see the log"
+_T = TypeVar("_T")
 
 
 class RouteWindows:
     """The routes of one gateway. `close` takes them away.
 
     Args:
-        peers: those with an initial_window get a route for each of their addresses, as they are now.
+        peers: those with an initial_window get a route for each of their addresses, as they are now. What is found for
+            a name stays.
         record: where it is written down which addresses these are.
 
     Attributes:
@@ -41,43 +44,59 @@ class RouteWindows:
 
     def __init__(self, peers: Iterable[Peer], *, record: Path) -> None:
         self._record = record
-        wanted = [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
-        self.lacks: dict[str, str] = {}
-        if wanted or record.exists():
-            self.lacks = _run(partial(_widen, wanted, record), [name for name, _, _ in wanted])
-        for name, lack in self.lacks.items():
-            if lack:
+        self._wanted = [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
+        self._addresses: dict[str, list[str]] = {}
+        self.lacks = {name: "" for name, _, _ in self._wanted}
+        if self._wanted or record.exists():
+            self._addresses = _run(partial(_begin, [host for _, host, _ in self._wanted], record)) or {}
+        if self._wanted:
+            self.renew()
+
+    def renew(self) -> None:
+        """Make each route a copy of the way that packets take now: call it when somebody has changed that."""
+        now = _run(partial(_widen, self._wanted, self._addresses))
+        for name, before in self.lacks.items():
+            self.lacks[name] = lack = _NO_CHILD if now is None else now[name]
+            if lack and lack != before:
                 _log.warning("legs to gateway %s begin with the system's window, not initial_window: %s", name, lack)
+            elif before and not lack:
+                _log.info("legs to gateway %s begin with initial_window again", name)
 
     def close(self) -> None:
         """Take the routes away."""
         if self._record.exists():
-            _run(partial(_clear, self._record), [])
+            _run(partial(_clear, self._record))
 
 
-def _run(task: partial[dict[str, str]], names: Sequence[str]) -> dict[str, str]:
+def _run(task: "partial[_T]") -> "_T | None":
     try:
-        lacks: dict[str, str] = errand.run(task, limit_s=_LIMIT_S)
+        answer: _T = errand.run(task, limit_s=_LIMIT_S)
     except errand.ErrandError as error:
-        _log.error("cannot change the routes to peers: %s", error)
-        return dict.fromkeys(names, str(error))
-    return lacks
+        _log.error("cannot see to the routes to peers: %s", error)
+        return None
+    return answer
 
 
 # What the children do.
 
 
-def _widen(wanted: Sequence[tuple[str, str, int]], record: Path) -> dict[str, str]:
-    addresses = _look_up({host for _, host, _ in wanted}) if wanted else {}
+def _begin(hosts: Collection[str], record: Path) -> dict[str, list[str]]:
+    """Clear away what a killed gateway left, find all addresses, and put them on record before there is a route."""
+    addresses = _look_up(hosts) if hosts else {}
+    _clear(record)
+    if known := sorted({address for found in addresses.values() for address in found}):
+        record.write_text(json.dumps(known))
+    return addresses
+
+
+def _widen(wanted: Sequence[tuple[str, str, int]], addresses: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Make the routes, and tell for each peer what it lacks."""
     segments: dict[str, int] = {}
     for _, host, window in wanted:
-        for address in addresses[host]:
+        for address in addresses.get(host, ()):
             segments[address] = max(window, segments.get(address, 0))
-    _clear(record)
-    if segments:
-        record.write_text(json.dumps(list(segments)))
     reasons = _widen_all(segments)
-    return {name: _lack(host, [reasons[address] for address in addresses[host]]) for name, host, _ in wanted}
+    return {name: _lack(host, [reasons[each] for each in addresses.get(host, ())]) for name, host, _ in wanted}
 
 
 def _widen_all(segments: Mapping[str, int]) -> dict[str, str]:
@@ -88,7 +107,7 @@ def _widen_all(segments: Mapping[str, int]) -> dict[str, str]:
     with RouteTable() as table:
         for address, window in segments.items():
             try:
-                _remove_ours(table, {address})  # one of which there was no record
+                _remove_ours(table, {address})  # the last copy, or one of which there was no record
                 table.widen(address, window)
             except NoWay as reason:
                 reasons[address] = str(reason)
@@ -104,9 +123,9 @@ def _lack(host: str, reasons: Sequence[str]) -> str:
 
 def _clear(record: Path) -> dict[str, str]:
     """Take away what is ours of the routes on record, and then the record."""
-    from gateway.netlink_routes import RouteTable
-
     if record.exists():
+        from gateway.netlink_routes import RouteTable
+
         with RouteTable() as table:
             _remove_ours(table, _recorded(record))
         record.unlink()

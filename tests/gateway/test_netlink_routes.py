@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.lab import network_namespace
-from gateway.netlink_routes import PROTOCOL, NoWay, RouteTable
+from gateway.netlink_routes import NoWay, RouteTable
+from gateway.route_watch import OUR_PROTOCOL
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces and TUN devices")
 
@@ -93,5 +94,5 @@ def test_where_no_route_leads_the_kernel_says_so(table: RouteTable) -> None:
 def test_routes_of_others_are_not_ours(table: RouteTable) -> None:
     ip("route add 203.0.113.9/32 via 10.9.0.254 proto bgp")
     assert not table.ours()
-    ip(f"route add 203.0.113.8/32 via 10.9.0.254 proto {PROTOCOL}")
+    ip(f"route add 203.0.113.8/32 via 10.9.0.254 proto {OUR_PROTOCOL}")
     assert [route.address for route in table.ours()] == ["203.0.113.8"]

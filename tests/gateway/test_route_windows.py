@@ -101,6 +101,27 @@ def test_a_record_that_was_cut_off_is_no_reason_not_to_start(record: Path) -> No
 
 @needs_root
 @pytest.mark.usefixtures("elsewhere")
+def test_a_way_that_changes_is_followed(record: Path, caplog: pytest.LogCaptureFixture) -> None:
+    windows = RouteWindows([peer("mumbai", "203.0.113.9")], record=record)
+    ip("route replace default via 10.9.0.253")
+    assert "via 10.9.0.254" in ip("route get 203.0.113.9")
+    windows.renew()
+    assert "via 10.9.0.253" in ip("route get 203.0.113.9")
+    assert "initcwnd 200" in ip("route get 203.0.113.9")
+    ip("route del default")
+    windows.renew()
+    assert windows.lacks == {"mumbai": "203.0.113.9: ENETUNREACH (Network is unreachable)"}
+    ip("route add default via 10.9.0.254")
+    caplog.set_level("INFO")
+    windows.renew()
+    assert windows.lacks == {"mumbai": ""}
+    assert "begin with initial_window again" in caplog.messages[-1]
+    windows.close()
+    assert "initcwnd" not in ip("route")
+
+
+@needs_root
+@pytest.mark.usefixtures("elsewhere")
 def test_a_leftover_without_a_record_is_replaced(record: Path) -> None:
     before = ip("route")
     RouteWindows([peer("mumbai", "203.0.113.9", 100)], record=record)
@@ -176,4 +197,5 @@ def test_a_child_that_fails_is_no_reason_not_to_start(record: Path, monkeypatch:
         raise errand.ErrandError("it ended")
 
     monkeypatch.setattr(errand, "run", fails)
-    assert RouteWindows([peer("mumbai", "203.0.113.9")], record=record).lacks == {"mumbai": "it ended"}
+    lacks = RouteWindows([peer("mumbai", "203.0.113.9")], record=record).lacks
+    assert lacks == {"mumbai": "its route could not be made, see the log"}

@@ -212,6 +212,16 @@ def test_a_leg_that_is_used_again_goes_on_with_the_window_it_had(world: World) -
     assert second_s < first_s - 0.5 * RTT_S, (first_s, second_s)
 
 
+def test_routes_follow_when_others_change(world: World) -> None:
+    near = world.wan.address("near")
+    world.ip("far", "route", "add", f"{near}/32", "dev", "wan", "mtu", "1400", "metric", "9")
+    follows = f"mtu 1400 initcwnd {WINDOW}"
+    far = world.gateways["far"]
+    far.wait_until(lambda: follows in world.ip("far", "route", "get", near), expected=follows)
+    world.ip("far", "route", "del", f"{near}/32", "metric", "9")
+    assert f"initcwnd {WINDOW}" in world.ip("far", "route", "get", near)
+
+
 def test_routes_end_with_the_gateway(world: World) -> None:
     near = world.wan.address("near")
     assert "proto 177" in world.ip("far", "route")
