@@ -192,8 +192,7 @@ def test_each_leg_really_begins_with_the_window(world: World) -> None:
     assert f"initcwnd {WINDOW}" in world.ip("near", "route", "get", world.wan.address("far"))
 
 
-@pytest.mark.parametrize("site", ["near", "far"])
-@pytest.mark.parametrize("command", ["links", "status"])
+@pytest.mark.parametrize(("site", "command"), [("near", "links"), ("far", "status")])
 def test_operators_are_told_that_the_window_is_in_force(world: World, site: str, command: str) -> None:
     gateway, other = world.gateways[site], {"near": "far", "far": "near"}[site]
     line = f"{other}: initial_window = {WINDOW} is in force: {WINDOW} segments"
