@@ -32,7 +32,9 @@ KEEPALIVE_IDLE_S = 15
 
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_PROBES = 3
-_USER_TIMEOUT_S = 20.0
+USER_TIMEOUT_S = 20.0
+"""How long another gateway may leave unacknowledged what was sent to it."""
+
 _AGE_SPREAD = 0.25  # of the age that a leg may lose by chance, so that those dialled together do not leave together
 
 
@@ -132,11 +134,11 @@ def keep_alive(leg: PoolLeg) -> None:
     """Have the kernel find out that a leg leads nowhere, and reset its session: 20 s after data, 25 s where it is idle.
 
     The user timeout counts for keepalive probes, too (tcp_keepalive_timer() in the kernel's net/ipv4/tcp_timer.c).
-    MPTCP has none: there it takes 30 s where the leg is idle, and after data as long as net.ipv4.tcp_retries2 says.
+    MPTCP has none: there it takes 30 s where the leg is idle, and `workers.watch` looks after those in use.
     """
     sockopts.keepalive(leg.socket, idle_s=KEEPALIVE_IDLE_S, interval_s=_KEEPALIVE_INTERVAL_S, probes=_KEEPALIVE_PROBES)
     try:
-        sockopts.user_timeout(leg.socket, _USER_TIMEOUT_S)
+        sockopts.user_timeout(leg.socket, USER_TIMEOUT_S)
     except sockopts.OptionError:
         if not is_mptcp(leg.socket):
             raise

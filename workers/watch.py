@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from pools.leg import PoolLeg
+from pools.leg_dial import USER_TIMEOUT_S
 from pools.net import sockopts
 from pools.net.clock import monotonic_s
 from pools.net.errors import Phase
@@ -15,6 +17,7 @@ from pools.net.keepalive import Keepalive
 from pools.net.scoreboard import Cell
 from pools.net.stream import Stream
 from pools.net.timer_wheel import TimerWheel
+from pools.net.transport import unheard_s
 from workers.access_log import EndedBy
 from workers.relay import Relay
 from workers.session import Session
@@ -84,6 +87,9 @@ class Watch:
         if session.moved_on(relay):
             session.active_s = now_s
             self._count_bytes(session, relay)
+        elif (leg := _given_up(session)) is not None:
+            session.kill(EndedBy.INBOUND_TIMEOUT if leg is session.inbound else EndedBy.OUTBOUND_TIMEOUT)
+            return
         half_closed = relay.phase is Phase.LAST
         limit_s = self._timeouts.half_closed if half_closed else self._timeouts.idle
         if limit_s and now_s - session.active_s >= limit_s:
@@ -97,6 +103,14 @@ class Watch:
         k = self._keepalive
         sockopts.keepalive(outbound.socket, idle_s=k.idle, interval_s=k.interval, probes=k.probes)
         sockopts.user_timeout(outbound.socket, k.user_timeout)
+
+
+def _given_up(session: Session) -> PoolLeg | None:
+    """Give the session's leg on which another gateway has been silent for too long; of MPTCP, see `keep_alive`."""
+    for leg in (session.inbound, session.outbound):
+        if isinstance(leg, PoolLeg) and leg.fd >= 0 and leg.unsent_bytes and unheard_s(leg.socket) >= USER_TIMEOUT_S:
+            return leg
+    return None
 
 
 def _period_s(timeouts: Timeouts) -> float:

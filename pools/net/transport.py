@@ -8,6 +8,7 @@ do (Linux 6.18): TCP_USER_TIMEOUT, SO_BUF_LOCK, and a program that deals connect
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -18,6 +19,9 @@ AnySocket = TypeVar("AnySocket", bound=Socket)
 
 _KIND: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _MPTCP: Final = int(socket.IPPROTO_MPTCP)
+_SOL_MPTCP: Final = 284  # linux/socket.h
+_MPTCP_INFO: Final = 1  # linux/mptcp.h
+_LAST_ACK: Final = struct.Struct("=92xI")  # struct mptcp_info of linux/mptcp.h up to mptcpi_last_ack_recv, Linux 6.10
 _WHY: Final = {
     errno.ENOPROTOOPT: "it is switched off; sysctl -w net.mptcp.enabled=1",
     errno.EPROTONOSUPPORT: "this kernel is without it; it takes Linux 5.6 with CONFIG_MPTCP",
@@ -58,6 +62,22 @@ def mptcp_lack() -> str:
         number = error.errno or 0
         return f"{errno.errorcode.get(number, number)}: {_WHY.get(number, os.strerror(number))}"
     return ""
+
+
+def unheard_s(sock: Socket) -> float:
+    """Give for how long the other end of an MPTCP connection has acknowledged nothing, in seconds.
+
+    Returns:
+        0 for TCP, whose user timeout the kernel keeps to itself, and where it does not tell (before Linux 6.10).
+    """
+    try:
+        told = sock.getsockopt(_SOL_MPTCP, _MPTCP_INFO, _LAST_ACK.size)
+    except OSError:
+        return 0.0
+    if len(told) < _LAST_ACK.size:
+        return 0.0
+    (ago_ms,) = _LAST_ACK.unpack(told)
+    return float(ago_ms / 1000)
 
 
 def is_mptcp(sock: Socket) -> bool:

@@ -1,12 +1,14 @@
 """Sessions that take too long, by limits of tenths of a second."""
 
+import errno
 import socket
 
 import pytest
 
 from pools.net.clock import monotonic_s
 from pools.net.scoreboard import Cell
-from tests.floor import Floor, receive, rest_of, send_all, turn_until
+from tests.floor import Floor, receive, reset, rest_of, send_all, turn_until
+from tests.workers.crossroads import crossroads, reset_of
 from tests.workers.world import World
 from workers.settings import Mode
 
@@ -95,3 +97,29 @@ def test_a_session_that_ended_is_forgotten() -> None:
         world.watch()
         world.close()
         assert world.row[Cell.IDLE_TIMED_OUT] == 0
+
+
+@pytest.mark.parametrize(("unheard_s", "is_over"), [(19.0, False), (20.0, True)])
+def test_a_session_through_a_gateway_that_acknowledges_nothing_is_ended_where_the_kernel_does_not_see_to_it(
+    unheard_s: float, is_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.watch.unheard_s", lambda _: unheard_s)
+    with crossroads(idle=4.0) as world:
+        far = world.legs.ready(send_buffer=4096, receive_buffer=4096)
+        client = world.begin()
+        far.opened()
+        far.grant()
+        turn_until(lambda: world.session.relay is not None)
+        session = world.session
+        send_all(client, bytes(100_000))  # more than goes through: the rest is never acknowledged
+        world.watch()
+        turn_until(
+            lambda: not session.lives or monotonic_s() - session.active_s > 1.5
+        )  # looked at twice since it moved
+        assert session.lives is not is_over
+        if is_over:
+            assert reset_of(far.rest()) == errno.ETIMEDOUT
+        else:
+            reset(far.sock)
+        assert rest_of(client) == (b"", "reset")
+        assert world.logged()[0][7] == ("sD" if is_over else "SD")

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from gateway.lab import network_namespace
 from pools.net import sockopts
 from pools.net.sockopts import Socket
 from pools.net.tcp_info import rtt_and_retransmits, tcp_info
-from pools.net.transport import Transport, is_mptcp, mptcp_lack, open_stream
+from pools.net.transport import Transport, is_mptcp, mptcp_lack, open_stream, unheard_s
 
 needs_mptcp = pytest.mark.skipif(bool(mptcp_lack()), reason=f"this kernel has no MPTCP: {mptcp_lack()}")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces")
@@ -74,6 +75,7 @@ def test_what_legs_need_can_be_had_of_it_but_for_the_user_timeout() -> None:
         assert tcp_info(far).snd_cwnd_segments > 0
         assert rtt_and_retransmits(near)[1] == 0
         assert sockopts.unacked_bytes(far.fileno()) == 0
+        assert 0.0 <= unheard_s(near) < 60.0
         near.close()  # what SO_LINGER{1,0} makes of that
         with pytest.raises(ConnectionResetError):
             far.recv(1)
@@ -111,3 +113,31 @@ def test_where_it_is_switched_off_that_is_said() -> None:
                 assert not is_mptcp(sock)
     finally:
         os.close(namespace)
+
+
+def told_by(answer: bytes | OSError) -> Socket:
+    """Give what stands for a socket of which the kernel says this."""
+
+    class Asked:
+        def getsockopt(self, *_: int) -> bytes:
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    asked: Any = Asked()
+    sock: Socket = asked
+    return sock
+
+
+@pytest.mark.parametrize(
+    ("answer", "found_s"),
+    [
+        (bytes(92) + struct.pack("=I", 20_500), 20.5),
+        (bytes(80), 0.0),  # an older kernel
+        (OSError(errno.EOPNOTSUPP, "no MPTCP connection"), 0.0),
+    ],
+)
+def test_how_long_the_other_end_is_silent_is_known_where_the_kernel_tells(
+    answer: bytes | OSError, found_s: float
+) -> None:
+    assert unheard_s(told_by(answer)) == found_s
