@@ -16,7 +16,6 @@ Started = TypeVar("Started")
 Key: TypeAlias = tuple[str, int, str, int]
 """A connection to be: the client's host and port, then those it wants to reach. IPv4 is written as such."""
 
-_CALM_S: Final = 1.0
 _PAUSE_MIN_S: Final = 1.0
 _PAUSE_MAX_S: Final = 30.0
 
@@ -117,7 +116,7 @@ class Pairing(Generic[Started]):
 
 
 class Pauses:
-    """How long to look at no SYN when there are too many: longer each time that it did not help.
+    """How long to look at no SYN when there are too many: twice as long as before, if that did not help for as long.
 
     Attributes:
         until_s: when the pause that began last is over.
@@ -131,7 +130,7 @@ class Pauses:
 
     def begin(self, now_s: float) -> float:
         """Begin a pause, none being under way, and give its length in seconds."""
-        is_as_before = now_s < self.until_s + _CALM_S
+        is_as_before = now_s < self.until_s + self._length_s
         self._length_s = min(2 * self._length_s, _PAUSE_MAX_S) if is_as_before else _PAUSE_MIN_S
         self.until_s = now_s + self._length_s
         return self._length_s

@@ -8,7 +8,6 @@ The flood is short here. MIDMILE_SYN_FLOOD=20000x20 makes it 20,000 SYNs a secon
 
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -38,6 +37,7 @@ SERVER_PORT, OVERLAY_PORT, IPV6_PORT = 443, 7400, 8005
 PORTS = {"plain": 8001, "plain-early": 8002, "via": 8003, "via-early": 8004}
 PENDING = 1024
 FLOOD_RATE, FLOOD_S = map(int, os.environ.get("MIDMILE_SYN_FLOOD", "4000x2").split("x"))
+RATE = min(1000, FLOOD_RATE // 10)
 HONEST = 4  # clients at a time
 IDLE_LEGS = 32  # more than a worker's two magazines hold
 HOP_BY_HOP = bytes([0, 0, 1, 4, 0, 0, 0, 0])  # a header of padding: RFC 8200 section 4.3
@@ -51,6 +51,8 @@ http = "127.0.0.1:9900"
 [timeouts]
 drain = 1
 early_syn = 1
+[limits]
+early_syn_rate = {rate}
 [overlay]
 key_file = "{key_file}"
 """
@@ -163,7 +165,8 @@ def gateway(directory: Path, key_file: Path, *, tables: str) -> Iterator[Gateway
     """Run a gateway, named for its directory, where this thread stands."""
     directory.mkdir()
     file = directory / "gateway.toml"
-    file.write_text(COMMON.format(name=directory.name, directory=directory, key_file=key_file) + tables)
+    told = COMMON.format(name=directory.name, directory=directory, key_file=key_file, rate=RATE)
+    file.write_text(told + tables)
     running = Gateway(["--config", str(file)], directory / "run")
     try:
         yield running.wait_ready()
@@ -204,15 +207,15 @@ def answer(session: socket.socket) -> None:
             session.recv(1)
 
 
-def median_s(world: World, listener: str) -> float:
-    return statistics.median(world.ask(listener) for _ in range(3))
+def quickest_s(world: World, listener: str) -> float:
+    return min(world.ask(listener) for _ in range(3))
 
 
 @pytest.mark.parametrize("way", ["plain", "via"])
 def test_the_round_trip_that_the_model_says_is_spared(world: World, way: str) -> None:
     """The server is connected while the client's handshake goes on: of the two round trips one remains."""
     world.ask(f"{way}-early")  # the destination is known from here on
-    usual_s, early_s = median_s(world, way), median_s(world, f"{way}-early")
+    usual_s, early_s = quickest_s(world, way), quickest_s(world, f"{way}-early")
     assert usual_s >= (4 if way == "plain" else 4 + CHAIN_RTT_S / RTT_S) * RTT_S
     assert 0.5 * RTT_S < usual_s - early_s < 1.5 * RTT_S
     line = world.near.sessions_logged(f"{way}-early", count=4)[-1]

@@ -143,6 +143,15 @@ def test_without_descriptors_it_pauses_says_so_once_and_goes_on_when_some_are_fr
         assert not re.search("accepts nothing", worker.rest())
 
 
+def test_a_session_to_come_is_taken_while_there_is_room_for_it_and_accepting_goes_on(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        assert [yard.acceptor.takes(0, besides) for besides in (0, 1)] == [True, False]
+        client = yard.fill()
+        assert not yard.acceptor.takes(0, 0)
+        reset(client)
+        turn_until(lambda: yard.acceptor._stops.keys() == {0, 1})
+
+
 def test_a_peer_comes_in_at_its_listener_and_begins_no_session(tmp_path: Path) -> None:
     with Floor() as floor, Yard(floor, tmp_path) as yard:
         yard.peer_comes_in()

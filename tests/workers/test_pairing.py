@@ -140,13 +140,20 @@ Table.TestCase.settings = settings(max_examples=60, stateful_step_count=40, dead
 TestTable = Table.TestCase
 
 
-def test_pauses_grow_while_they_do_not_help_and_are_short_again_when_they_did() -> None:
+def test_pauses_grow_while_they_do_not_help_for_as_long_as_they_were() -> None:
     pauses, now_s, lengths = Pauses(), 100.0, []
     for _ in range(8):
         lengths.append(pauses.begin(now_s))
-        now_s = pauses.until_s + 0.5
+        now_s = pauses.until_s + 0.9 * lengths[-1]
     assert lengths == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
-    assert pauses.begin(pauses.until_s + 1.5) == 1.0
+
+
+@pytest.mark.parametrize("times", [0, 1, 7])
+def test_a_pause_that_helped_is_followed_by_a_short_one(times: int) -> None:
+    pauses, length_s = Pauses(), 0.0
+    for _ in range(times):
+        length_s = pauses.begin(pauses.until_s if length_s else 100.0)
+    assert pauses.begin(pauses.until_s + length_s if times else 0.0) == 1.0
 
 
 @pytest.mark.parametrize("rate", [1, 1000])

@@ -41,7 +41,10 @@ class AgainstAnExactCount(RuleBasedStateMachine):
     @rule(target=sessions, slot=st.integers(0, WORKERS - 1), host=st.sampled_from(HOSTS))
     def admit(self, slot: int, host: str) -> tuple[int, str] | MultipleResults[tuple[int, str]]:
         before = self.count(host)
-        if not self.table.of(slot).admit(host):
+        has_room = self.table.of(slot).has_room(host)
+        is_admitted = self.table.of(slot).admit(host)
+        assert is_admitted is has_room
+        if not is_admitted:
             return multiple()
         assert before < LIMIT
         self.live[slot, host] += 1

@@ -149,6 +149,20 @@ def test_an_address_asks_nobody_and_never_ages(host: str, address: Address) -> N
     assert resolving.names.asked == []
 
 
+def test_what_is_foreseen_is_asked_for_once_and_at_hand_afterwards() -> None:
+    resolving = Resolving("192.0.2.1")
+    assert [resolving.resolver.foresee("app.example", PORT) for _ in range(3)] == [()] * 3
+    turn_until(lambda: resolving.resolver.at_hand("app.example", PORT))
+    assert [each.sockaddr[0] for each in resolving.resolver.foresee("app.example", PORT)] == ["192.0.2.1"]
+    assert resolving.names.asked == ["app.example"]
+
+
+def test_an_address_need_not_be_foreseen() -> None:
+    resolving = Resolving("192.0.2.1")
+    assert [each.sockaddr[0] for each in resolving.resolver.foresee("192.0.2.7", PORT)] == ["192.0.2.7"]
+    assert resolving.names.asked == []
+
+
 def test_the_memory_for_names_is_bounded() -> None:
     resolving = Resolving("192.0.2.1")
     for number in range(module._NAMES_MAX + 50):
