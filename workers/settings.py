@@ -56,7 +56,6 @@ class Listen:
         choose: which of them a session takes.
         early_syn: begin at the client's SYN, where it can be captured.
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
-        preserve_source: legs that are dialled from here for its sessions come from the client's address.
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
         transport: what it accepts. MPTCP takes TCP, too, and which worker a connection reaches is then the kernel's
@@ -76,7 +75,6 @@ class Listen:
     choose: Choose = Choose.FIRST
     early_syn: bool = False
     users: dict[str, str] = field(default_factory=dict, repr=False)
-    preserve_source: bool = False
     congestion: str = ""
     backlog: int = 4096
     transport: Transport = Transport.TCP
