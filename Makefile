@@ -56,9 +56,10 @@ bench: $(READY) ## measure next to HAProxy and nginx; takes minutes, writes benc
 bench-smoke: $(READY) ## run every measurement for a moment, to see that it runs
 	$(BIN)/python -m tests.bench --smoke
 
-lab: $(READY) ## measure the ladder and relays in a WAN emulated here; needs root, writes lab-results/; LAB_ARGS="--repeats 9"
+lab: $(READY) ## measure ladder, download and relays in a WAN emulated here; needs root, writes lab-results/; LAB_ARGS="--repeats 9"
 	@mkdir -p lab-results
 	$(BIN)/gateway lab ladder --picture lab-results/ladder.svg $(LAB_ARGS)
+	$(BIN)/gateway lab download --picture lab-results/download.svg
 	$(BIN)/gateway lab relay $(LAB_ARGS)
 
 lock: ## write requirements-dev.txt anew from pyproject.toml

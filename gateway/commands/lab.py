@@ -52,6 +52,7 @@ BulkSize = Annotated[int, _option("--size", quantities.bulk_size, "BYTES", "Of e
 Rate = Annotated[
     int, _option("--rate", quantities.count, "BITS", "Of each line in a second, such as 200M; 0: no limit.")
 ]
+SomeRate = Annotated[int, _option("--rate", quantities.rate, "BITS", "Of each line in a second, such as 200M.")]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, max=100, help="How often each is measured, in turns.")]
 Picture = Annotated[Path | None, _option("--picture", _file, "FILE", "Draw it into FILE, which ends in .svg or .png.")]
 
@@ -73,6 +74,22 @@ def ladder(
     from gateway.commands.lab_ladder import ladder as run
 
     end(run(rtt.rtts_s, size_bytes=size, repeats=repeats, picture=picture, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
+def download(
+    rtt: Rtt = TALK,
+    size: Size = 50_000_000,
+    rate: SomeRate = 200_000_000,
+    repeats: Repeats = 1,
+    picture: Picture = None,
+    json: Json = False,
+) -> None:
+    """Measure a download: end to end, split, everything on; without loss, and with it on the last mile. Needs root."""
+    from gateway.commands.lab_download import download as run
+    from gateway.lab.model import Transfer
+
+    end(run(rtt.rtts_s, Transfer(size, rate), repeats=repeats, picture=picture, as_json=json))
 
 
 @app.command(epilog=EXIT_CODES)

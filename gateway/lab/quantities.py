@@ -9,6 +9,7 @@ _COUNT: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([kKMG]?)", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?", re.ASCII)
 _MOST_LEGS: Final = 16
 _LARGEST_BYTES: Final = 1_000_000_000
+_LOWEST_RATE, _HIGHEST_RATE = 100_000, 1_000_000_000
 _LEAST_BULK_BYTES, _MOST_BULK_BYTES = 10_000_000, 100_000_000_000
 
 
@@ -67,6 +68,18 @@ def bulk_size(text: str) -> int:
     found = count(text)
     if not _LEAST_BULK_BYTES <= found <= _MOST_BULK_BYTES:
         raise ValueError("must be 10M to 100G")
+    return found
+
+
+def rate(text: str) -> int:
+    """Read the rate of a line, in bits a second, that a download can be measured at.
+
+    Raises:
+        ValueError: it is none, or too low or too high; the message says what it must be.
+    """
+    found = count(text)
+    if not _LOWEST_RATE <= found <= _HIGHEST_RATE:
+        raise ValueError("must be 100k to 1G")
     return found
 
 

@@ -9,10 +9,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli import app
+from gateway.commands.lab_download import download_table
 from gateway.commands.lab_ladder import ladder_table
 from gateway.commands.lab_relay import relay_table
 from gateway.exit_codes import ExitCode
 from gateway.lab.results import (
+    Curve,
+    DownloadResult,
+    DownloadWay,
     LadderResult,
     Limit,
     Punctuality,
@@ -96,7 +100,7 @@ def test_a_picture_that_cannot_be_written_costs_no_figures(tmp_path: Path) -> No
     assert "Is a directory" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["ladder", "relay"])
+@pytest.mark.parametrize("command", ["ladder", "download", "relay"])
 def test_without_root_there_is_one_line_and_nothing_is_measured(command: str) -> None:
     done = without_rights(command)
     assert (done.returncode, done.stdout) == (ExitCode.CANNOT_START, "")
@@ -128,6 +132,19 @@ def test_a_table_has_each_stage_with_its_model_and_the_limits() -> None:
         "end to end              550 ms  548 ms   +2 ms     827 ms  822 ms   +5 ms         825 .. 900 ms\n"
         "split                   500 ms  548 ms  -48 ms     750 ms  762 ms  -12 ms         750 .. 750 ms\n"
         "limit: propagation           -  274 ms       -          -  274 ms       -                     -"
+    )
+
+
+def test_downloads_are_told_with_how_much_faster_they_are_at_the_same_loss() -> None:
+    took_s = {(Stage.END_TO_END, 0.0): 5.0, (Stage.END_TO_END, 0.001): 130.0, (Stage.TURBO_START, 0.001): 26.0}
+    ways = [DownloadWay(*key, [Curve([(0.0, 0), (each, 50_000_000)])], each - 1) for key, each in took_s.items()]
+    result = DownloadResult((0.028, 0.214, 0.032), 50_000_000, 2e8, ways, 2.346, Punctuality(10, 0, 0.0))
+    assert download_table(result) == (
+        "LOSS  WAY                              TOOK     MODEL  MBIT/S  FASTER\n"
+        "0.0%  end to end                     5.00 s    4.00 s      80   1.00x\n"
+        "0.1%  end to end                   130.00 s  129.00 s       3   1.00x\n"
+        "0.1%  everything on                 26.00 s   25.00 s      15   5.00x\n"
+        "   -  limit: rate and propagation         -    2.35 s       -       -"
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.lab.quantities import Chain, bulk_size, count, count_text, milliseconds_text, size
+from gateway.lab.quantities import Chain, bulk_size, count, count_text, milliseconds_text, rate, size
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,13 @@ def test_a_stream_that_shows_nothing_or_never_ends_is_refused(text: str) -> None
     with pytest.raises(ValueError, match="must be"):
         bulk_size(text)
     assert bulk_size("4G") == 4_000_000_000
+
+
+@pytest.mark.parametrize("text", ["0", "99k", "1001M", "fast"])
+def test_a_rate_that_cannot_be_emulated_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        rate(text)
+    assert rate("200M") == 200_000_000
 
 
 def test_a_size_is_bytes() -> None:
