@@ -126,10 +126,15 @@ class _Gateway:
 
     def _watch_routes(self, owned: ExitStack) -> list[RouteWatch]:
         """Have our copies of routes follow the others, where there may be any."""
-        watches = [RouteWatch(self.windows.renew, self.selector)] if self.windows.lacks else []
-        for watch in watches:
-            owned.callback(watch.close)
-        return watches
+        if not self.windows.lacks:
+            return []
+        try:
+            watch = RouteWatch(self.windows.renew, self.selector)
+        except OSError as error:  # no netlink for us: then there are no routes of ours either
+            _log.warning("cannot watch the routes of this host: %s", error)
+            return []
+        owned.callback(watch.close)
+        return [watch]
 
     def _scoreboard(self, workers: int) -> Scoreboard:
         return Scoreboard.create(
