@@ -2,11 +2,13 @@
 
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pools.net.clock import monotonic_ns
+from pools.net.endpoint import Endpoint
 from pools.net.orders import Order, Report
 from pools.net.scoreboard import Cell, ChildState, ListenCell
 from tests.workers.forked_worker import (
@@ -20,7 +22,7 @@ from tests.workers.forked_worker import (
     reset,
 )
 from workers.operator_wire import FrameReader, SessionRow
-from workers.settings import Limits, Listen, Relay, Timeouts, WorkerSettings
+from workers.settings import Limits, Listen, Preconnected, Relay, Timeouts, WorkerSettings
 from workers.worker import sessions_limit
 
 
@@ -177,3 +179,26 @@ def test_room_is_a_share_of_the_limit_as_far_as_descriptors_go(
     listens: tuple[Listen, ...] = ()
     settings = WorkerSettings(listens=listens, workers=workers, shard_seed=1, limits=Limits(sessions=sessions))
     assert sessions_limit(settings, descriptors=descriptors) == limit
+
+
+def test_connections_that_are_kept_ready_have_descriptors_of_their_own() -> None:
+    kept = (Preconnected(Endpoint("192.0.2.1", 443), 100),)
+    settings = WorkerSettings(listens=(), workers=2, shard_seed=1, limits=Limits(sessions=20_000), preconnect=kept)
+    alone = sessions_limit(replace(settings, preconnect=()), descriptors=1000)
+    assert sessions_limit(settings, descriptors=1000) == alone - 25
+
+
+def test_what_is_kept_ready_is_there_before_a_client_and_gone_with_the_drain(tmp_path: Path) -> None:
+    with Origin() as origin, forked_worker(tmp_path, forward(origin.endpoint, preconnect=1)) as worker:
+        ready = origin.accept()
+        client = worker.connect()
+        client.sendall(b"x")
+        assert read_exactly(ready, 1) == b"x"
+        idle = origin.accept()
+        worker.order(Order.DRAIN, limit_s=60.0)
+        assert read_all(idle) == (b"", "end")
+        idle.close()
+        finish(client, ready)
+        assert worker.report() is Report.DRAINED
+        assert worker.end() == 0
+        assert (worker.row[Cell.PRECONNECT_HITS], worker.row[Cell.PRECONNECT_IDLE]) == (1, 0)
