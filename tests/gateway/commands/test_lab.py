@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.commands.lab_download import download_table
 from gateway.commands.lab_ladder import ladder_table
 from gateway.commands.lab_relay import relay_table
 from gateway.exit_codes import ExitCode
+from gateway.lab.client import FetchError
 from gateway.lab.results import (
     Curve,
     DownloadResult,
@@ -108,26 +110,52 @@ def test_without_root_there_is_one_line_and_nothing_is_measured(command: str) ->
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and a TUN device")
-def test_the_ladder_is_measured_shown_and_drawn(tmp_path: Path) -> None:
-    file = tmp_path / "ladder.svg"
-    done = lab("ladder", "--rtt", "6,10,4", "--size", "20k", "--repeats", "1", "--json", "--picture", str(file))
-    assert done.exit_code == ExitCode.OK, done.stderr
-    told = json.loads(done.stdout)
-    assert [stage["stage"] for stage in told["stages"]][:2] == ["end to end", "split"]
-    assert all(stage["median"]["all_bytes_s"] > 0.020 for stage in told["stages"])
-    assert told["rtts_s"] == [0.006, 0.010, 0.004]
-    assert "1/1 end to end: " in done.stderr
-    assert file.stat().st_size > 10_000
-
-
-def test_a_table_has_each_stage_with_its_model_and_the_limits() -> None:
+def ladder_of_two() -> LadderResult:
     model = [Times(0.548, 0.822), Times(0.548, 0.762)]
     samples = [[Times(0.550, 0.827), Times(0.552, 0.825), Times(0.549, 0.9)], [Times(0.5, 0.75)]]
     stages = [StageResult(*each) for each in zip((Stage.END_TO_END, Stage.SPLIT), samples, model, strict=True)]
     limits = [Limit("propagation", Times(0.274, 0.274))]
-    result = LadderResult((0.028, 0.214, 0.032), 43_000, stages, limits, Punctuality(10, 0, 0.0))
-    assert ladder_table(result) == (
+    return LadderResult((0.028, 0.214, 0.032), 43_000, stages, limits, Punctuality(10, 0, 0.0), ["few samples"])
+
+
+def download_of_three() -> DownloadResult:
+    took_s = {(Stage.END_TO_END, 0.0): 130.0, (Stage.TURBO_START, 0.0): 26.0, (Stage.END_TO_END, 0.001): 200.0}
+    ways = [DownloadWay(*key, [Curve([(0.0, 0), (each, 50_000_000)])], each - 1) for key, each in took_s.items()]
+    return DownloadResult((0.028, 0.214, 0.032), 50_000_000, 2e8, ways, 2.346, Punctuality(10, 0, 0.0))
+
+
+def test_a_ladder_is_shown_with_its_progress_and_warnings_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_ladder(rtts_s: object, *, size_bytes: int, repeats: int, progress: Callable[[str], None]) -> LadderResult:
+        progress(f"{rtts_s} {size_bytes} {repeats}")
+        return ladder_of_two()
+
+    monkeypatch.setattr("gateway.commands.lab_ladder.run_ladder", run_ladder)
+    done = lab("ladder", "--rtt", "6,10,4", "--size", "20k", "--repeats", "1", "--json")
+    assert done.exit_code == ExitCode.OK
+    assert json.loads(done.stdout)["stages"][0]["median"] == {"first_byte_s": 0.550, "all_bytes_s": 0.827}
+    assert done.stderr == "(0.006, 0.01, 0.004) 20000 1\nwarning: few samples\n"
+    assert lab("ladder").stdout == ladder_table(ladder_of_two()) + "\n"
+
+
+def test_what_was_measured_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.commands.lab_ladder.run_ladder", lambda *_, **__: ladder_of_two())
+    monkeypatch.setattr("gateway.commands.lab_download.run_download", lambda *_, **__: download_of_three())
+    for command in ("ladder", "download"):
+        assert lab(command, "--picture", str(tmp_path / f"{command}.svg")).exit_code == ExitCode.OK
+        assert (tmp_path / f"{command}.svg").stat().st_size > 10_000
+
+
+def test_an_answer_that_did_not_come_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_download(*_: object, **__: object) -> DownloadResult:
+        raise FetchError("expected 50 bytes; found none")
+
+    monkeypatch.setattr("gateway.commands.lab_download.run_download", run_download)
+    done = lab("download")
+    assert (done.exit_code, done.stdout, done.stderr) == (ExitCode.UNWELL, "", "expected 50 bytes; found none\n")
+
+
+def test_a_table_has_each_stage_with_its_model_and_the_limits() -> None:
+    assert ladder_table(ladder_of_two()) == (
         "STAGE               FIRST BYTE   MODEL     OFF  ALL BYTES   MODEL     OFF  ALL BYTES FROM .. TO\n"
         "end to end              550 ms  548 ms   +2 ms     827 ms  822 ms   +5 ms         825 .. 900 ms\n"
         "split                   500 ms  548 ms  -48 ms     750 ms  762 ms  -12 ms         750 .. 750 ms\n"
@@ -136,14 +164,11 @@ def test_a_table_has_each_stage_with_its_model_and_the_limits() -> None:
 
 
 def test_downloads_are_told_with_how_much_faster_they_are_at_the_same_loss() -> None:
-    took_s = {(Stage.END_TO_END, 0.0): 5.0, (Stage.END_TO_END, 0.001): 130.0, (Stage.TURBO_START, 0.001): 26.0}
-    ways = [DownloadWay(*key, [Curve([(0.0, 0), (each, 50_000_000)])], each - 1) for key, each in took_s.items()]
-    result = DownloadResult((0.028, 0.214, 0.032), 50_000_000, 2e8, ways, 2.346, Punctuality(10, 0, 0.0))
-    assert download_table(result) == (
+    assert download_table(download_of_three()) == (
         "LOSS  WAY                              TOOK     MODEL  MBIT/S  FASTER\n"
-        "0.0%  end to end                     5.00 s    4.00 s      80   1.00x\n"
-        "0.1%  end to end                   130.00 s  129.00 s       3   1.00x\n"
-        "0.1%  everything on                 26.00 s   25.00 s      15   5.00x\n"
+        "0.0%  end to end                   130.00 s  129.00 s       3   1.00x\n"
+        "0.0%  everything on                 26.00 s   25.00 s      15   5.00x\n"
+        "0.1%  end to end                   200.00 s  199.00 s       2   1.00x\n"
         "   -  limit: rate and propagation         -    2.35 s       -       -"
     )
 
