@@ -56,6 +56,15 @@ class World:
     by_oregon: Destination
     impatient: Impatient
 
+    def wait_ready(self, name: str, count: int) -> None:
+        """Wait until a gateway has so many connections ready, of which it hears later than their other ends."""
+        gateway = self.chain[name]
+        gateway.wait_until(lambda: self.idle(name) >= count, expected=f"{count} connections are ready")
+
+    def idle(self, name: str) -> float:
+        """Give how many connections a gateway has ready now."""
+        return self.chain[name].metrics()["midmile_preconnect_idle"]
+
     def takes(self, name: str, result: str) -> float:
         """Give how many sessions found a connection ready, or none."""
         return self.chain[name].metrics()[f'midmile_preconnect_takes_total{{result="{result}"}}']
@@ -113,6 +122,7 @@ def one_of(socks: list[socket.socket]) -> socket.socket:
 
 def test_a_session_through_another_gateway_finds_its_connection_there_already(world: World) -> None:
     ready = [world.by_mumbai.accept() for _ in range(KEPT)]  # nobody has asked for anything yet
+    world.wait_ready("mumbai", KEPT)
     with ExitStack() as ends:
         for sock in ready:
             ends.enter_context(sock)
@@ -128,14 +138,12 @@ def test_a_session_through_another_gateway_finds_its_connection_there_already(wo
             assert hear(client).end is End.FIN
         ends.enter_context(world.by_mumbai.accept())  # in the place of the one that was used
         assert (world.takes("mumbai", "hit"), world.takes("mumbai", "miss")) == (1, 0)
-        mumbai = world.chain["mumbai"]
-        mumbai.wait_until(
-            lambda: mumbai.metrics()["midmile_preconnect_idle"] == KEPT, expected="as many are ready again"
-        )
+        world.wait_ready("mumbai", KEPT)
 
 
 def test_the_proxy_header_tells_of_the_client_that_takes_one(world: World) -> None:
     ready = [world.by_oregon.accept() for _ in range(KEPT)]
+    world.wait_ready("oregon", KEPT)
     with connect(world.chain["oregon"].port("by-oregon")) as client:
         host, port = client.getsockname()
         header = f"PROXY TCP4 {host} 127.0.0.1 {port} ".encode()

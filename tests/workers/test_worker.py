@@ -191,6 +191,7 @@ def test_connections_that_are_kept_ready_have_descriptors_of_their_own() -> None
 def test_what_is_kept_ready_is_there_before_a_client_and_gone_with_the_drain(tmp_path: Path) -> None:
     with Origin() as origin, forked_worker(tmp_path, forward(origin.endpoint, preconnect=1)) as worker:
         ready = origin.accept()
+        worker.wait_for_row(Cell.PRECONNECT_DIALLED, 1)  # its worker may hear of it later than this end
         client = worker.connect()
         client.sendall(b"x")
         assert read_exactly(ready, 1) == b"x"
