@@ -31,12 +31,14 @@ class Deployment:
         stage: any but END_TO_END.
         addresses: of the gateways by name, the one at the client's first.
         initial_window: of legs between gateways, in segments; from TURBO_START on.
+        client_congestion: congestion control towards the client; "" leaves it to the route, as on all other legs.
     """
 
     stage: Stage
     addresses: Mapping[str, str]
     destination: Endpoint
     initial_window: int = INITIAL_WINDOW
+    client_congestion: str = ""
 
     @property
     def names(self) -> Sequence[str]:
@@ -72,8 +74,12 @@ class Deployment:
         yield f'bind = "{self.addresses[name]}:{LISTENER_PORT}"'
         yield f'to = "{self.destination if via else self._next(name)}"'
         yield f"via = [{_quoted(via)}]"
+        if is_first and self.client_congestion:
+            yield f'congestion = "{self.client_congestion}"'
         if self.has(Stage.EARLY_SYN):
             yield "early_syn = true"
+        if self.has(Stage.PRECONNECT) and not via:  # the only gateway dials by itself, and not for a peer
+            yield f"preconnect = {_PRECONNECT}"
 
     def _next(self, name: str) -> Endpoint:
         """Give where a gateway that only forwards leads to."""

@@ -70,6 +70,16 @@ def test_turbo_start_holds_both_ways_and_keeps_legs_ready_one_way() -> None:
     assert all(peer["initial_window"] == 200 for name in ADDRESSES for peer in tables(Stage.TURBO_START, name)["peer"])
 
 
+def test_connections_are_kept_ready_where_the_path_ends() -> None:
+    near, middle, far = (tables(Stage.PRECONNECT, name) for name in ADDRESSES)
+    assert far["egress"]["preconnect"] == [{"to": "10.77.0.2:8080", "connections": 4}]
+    assert "preconnect" not in near["listen"][0]
+    assert "egress" not in middle
+    alone = Deployment(Stage.PRECONNECT, {"near": "10.77.0.3"}, DESTINATION)
+    text = alone.configuration("near", runtime_dir=Path("/run/lab"), key_file=Path("/run/key"))
+    assert tomllib.loads(text)["listen"][0]["preconnect"] == 4
+
+
 def test_it_is_known_which_pools_will_be_filled() -> None:
     turbo = Deployment(Stage.TURBO_START, ADDRESSES, DESTINATION)
     assert [turbo.filled_pools(name) for name in turbo.names] == [["middle"], ["far"], []]
