@@ -11,8 +11,9 @@ from pools.net.endpoint import Endpoint
 from pools.net.errors import Problem
 
 ASKING_MODES = frozenset({"socks5", "connect", "mixed"})  # the client says where it wants to go, and may say who it is
+CAPTURING_MODES = frozenset({"redirect", "tproxy"})  # the firewall leads connections here that were made to others
 _MISSING = "nothing"
-_REDIRECTION = "not yet: needs connections redirected by the firewall"
+_CAPTURED_EARLY = "not yet: needs early SYN of connections that the firewall leads here"
 _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero
 _LONGEST_SOCKET = "/control.sock"
 
@@ -40,8 +41,8 @@ def _not_yet(document: Document) -> Iterator[Problem]:
 
 
 def _not_yet_listening(key: str, listen: ListenTable) -> Iterator[Problem]:
-    if listen.mode in ("redirect", "tproxy"):
-        yield Problem(f"{key}.mode", _REDIRECTION, shown(listen.mode))
+    if listen.early_syn and listen.mode in CAPTURING_MODES:
+        yield Problem(f"{key}.early_syn", _CAPTURED_EARLY, "true")
 
 
 def _runtime_dir(document: Document, surroundings: Surroundings) -> Iterator[Problem]:
@@ -77,15 +78,22 @@ def _complete(key: str, listen: ListenTable) -> Iterator[Problem]:
 def _destination(key: str, listen: ListenTable) -> Iterator[Problem]:
     if listen.mode == "forward" and listen.to is None:
         yield Problem(f"{key}.to", 'is required where mode is "forward"', _MISSING)
-    if listen.mode in ASKING_MODES and listen.to is not None:
+    if listen.mode in ASKING_MODES | CAPTURING_MODES and listen.to is not None:
         yield Problem(
             f"{key}.to", 'must be absent unless mode is "forward"; clients name the destination', f'"{listen.to}"'
         )
 
 
 def _users(key: str, listen: ListenTable) -> Iterator[Problem]:
-    if listen.users_file is not None and listen.mode == "forward":
-        yield Problem(f"{key}.users_file", 'must be absent where mode is "forward"; no client is asked there', "a path")
+    if listen.users_file is not None and listen.mode in {"forward", *CAPTURING_MODES}:
+        rule = f'must be absent where mode is "{listen.mode}"; no client is asked there'
+        yield Problem(f"{key}.users_file", rule, "a path")
+
+
+def _captured(key: str, listen: ListenTable) -> Iterator[Problem]:
+    if listen.accept_proxy and listen.mode in CAPTURING_MODES:
+        rule = f'must be false where mode is "{listen.mode}"; clients know of no gateway there'
+        yield Problem(f"{key}.accept_proxy", rule, "true")
 
 
 def _early_syn(key: str, listen: ListenTable) -> Iterator[Problem]:
@@ -111,9 +119,20 @@ def _preconnect(key: str, listen: ListenTable) -> Iterator[Problem]:
     if listen.mode != "forward" or [] not in paths:
         rule = 'must be 0 unless mode is "forward" and a path dials from here'
         yield Problem(f"{key}.preconnect", rule, str(listen.preconnect))
+    if listen.preserve_source:
+        rule = "must be 0 where preserve_source is true; a connection made before there is a client is not from it"
+        yield Problem(f"{key}.preconnect", rule, str(listen.preconnect))
 
 
-_LISTEN_RULES: tuple[Rule, ...] = (_complete, _destination, _users, _early_syn, _dual_stack, _preconnect)
+_LISTEN_RULES: tuple[Rule, ...] = (
+    _complete,
+    _destination,
+    _users,
+    _captured,
+    _early_syn,
+    _dual_stack,
+    _preconnect,
+)
 
 
 def _same_names(document: Document) -> Iterator[Problem]:

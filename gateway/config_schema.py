@@ -134,6 +134,7 @@ class ListenTable(Table):
     send_proxy: Annotated[ProxyHeader, Field(strict=False)] = _LISTEN.send_proxy
     dual_stack: bool = _LISTEN.dual_stack
     users_file: File | None = None
+    preserve_source: bool = _LISTEN.preserve_source
     congestion: str = _LISTEN.congestion
     backlog: Annotated[int, Field(ge=1, le=65535)] = _LISTEN.backlog
     preconnect: Annotated[int, Field(ge=0, le=PRECONNECT_LIMIT)] = _LISTEN.preconnect
@@ -173,6 +174,7 @@ class EgressTable(Table):
     """[egress]: what peers may open from here."""
 
     allow: list[Allowed] = []
+    preserve_source: bool = False
     preconnect: list[PreconnectTable] = []
 
 

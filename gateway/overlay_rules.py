@@ -20,6 +20,7 @@ def broken(document: Document) -> list[Problem]:
     return [
         *_required(document),
         *_overlay_name(document),
+        *_egress(document),
         *_peers(document),
         *_paths(document),
         *_preconnect(document),
@@ -43,6 +44,11 @@ def _overlay_name(document: Document) -> Iterator[Problem]:
         if listen.name == Mode.OVERLAY:
             rule = "must be another name where there is overlay.bind, whose listener has this one"
             yield Problem(f"listen[{index}].name", rule, shown(listen.name))
+
+
+def _egress(document: Document) -> Iterator[Problem]:
+    if document.egress.preserve_source and (document.overlay is None or document.overlay.bind is None):
+        yield Problem("egress.preserve_source", "must be false without overlay.bind; nobody asks for anything", "true")
 
 
 def _peers(document: Document) -> Iterator[Problem]:
@@ -91,10 +97,18 @@ def _paths(document: Document) -> Iterator[Problem]:
     for index, listen in enumerate(document.listen):
         key = f"listen[{index}]"
         yield from _choice(key, listen)
+        yield from _source(key, listen)
         for place, path in _places(key, listen):
             yield from _path(place, path, own=document.gateway.name)
             if path and names is not None and path[0] not in names:  # a name that could not be read breaks no rule here
                 yield Problem(f"{place}[0]", "must be the name of a [[peer]]", shown(path[0]))
+
+
+def _source(key: str, listen: ListenTable) -> Iterator[Problem]:
+    paths = [listen.via] if listen.paths is None else listen.paths
+    if listen.preserve_source and [] not in paths:
+        rule = "must be false where no path dials from here; egress.preserve_source of the last gateway counts there"
+        yield Problem(f"{key}.preserve_source", rule, "true")
 
 
 def _choice(key: str, listen: ListenTable) -> Iterator[Problem]:

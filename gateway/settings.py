@@ -8,6 +8,7 @@ from gateway.config_schema import Document, ListenTable, PeerTable, PreconnectTa
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
+from pools.net.transport import Transport
 from pools.peer import SEGMENT_BYTES, Peer
 from workers.settings import (
     AccessLog,
@@ -115,10 +116,19 @@ def freeze(document: Document, *, users: Sequence[Users], key_file: str, runtime
 def _listens(document: Document, users: Sequence[Users]) -> tuple[Listen, ...]:
     listens = [_listen(*pair) for pair in zip(document.listen, users, strict=True)]
     if document.overlay is not None and document.overlay.bind is not None:
-        window = max((table.initial_window or 0 for table in document.peer), default=0) * SEGMENT_BYTES
-        overlay, transport = document.overlay.bind, document.overlay.transport
-        listens.append(Listen(Mode.OVERLAY.value, overlay, Mode.OVERLAY, transport=transport, window_bytes=window))
+        listens.append(_overlay(document, document.overlay.bind, document.overlay.transport))
     return tuple(listens)
+
+
+def _overlay(document: Document, bind: Endpoint, transport: Transport) -> Listen:
+    return Listen(
+        name=Mode.OVERLAY.value,
+        bind=bind,
+        mode=Mode.OVERLAY,
+        preserve_source=document.egress.preserve_source,
+        transport=transport,
+        window_bytes=max((table.initial_window or 0 for table in document.peer), default=0) * SEGMENT_BYTES,
+    )
 
 
 def _listen(table: ListenTable, users: Users) -> Listen:
@@ -138,6 +148,7 @@ def _listen(table: ListenTable, users: Users) -> Listen:
         choose=table.choose,
         early_syn=table.early_syn,
         users=users,
+        preserve_source=table.preserve_source,
         congestion=table.congestion,
         backlog=table.backlog,
         preconnect=table.preconnect,

@@ -157,7 +157,7 @@ class EarlySyn:
         if path:
             message = Open(destination, path[1:], Endpoint(*syn.client), os.urandom(TRACE_BYTES))
             started: HeadStart | None = self._starts.through(path, message, now_s=now_s)
-        elif self._starts.may_help(destination):
+        elif self._places.is_dialled_early(index) and self._starts.may_help(destination):
             started = self._starts.from_here(destination, now_s=now_s)
         else:
             return

@@ -13,6 +13,7 @@ from pools.net.errors import LegError, Phase, Side
 from pools.net.readiness import Readiness
 from pools.net.resolver import Address, ResolveError, Resolver, SocketAddress
 from pools.net.stream import Stream, StreamFailed
+from workers.preserved_source import reachable
 from workers.settings import Outbound
 
 if TYPE_CHECKING:
@@ -96,14 +97,20 @@ class Egress:
             return None
         return addresses[0] if len(addresses) == 1 else None
 
-    def begin(self, destination: Endpoint, address: Address) -> Stream:
+    def begin(self, destination: Endpoint, address: Address, *, source: str = "") -> Stream:
         """Start to connect to `address`; its `on_writable` tells when to `finish`.
+
+        Args:
+            source: the address that it comes from; empty for one of this host's.
 
         Raises:
             LegError: it failed at once.
         """
+        if source:
+            reachable((address,), source, destination)
+        congestion = self._settings.congestion
         try:
-            return dial.begin(address, readiness=self._readiness, congestion=self._settings.congestion, kind=Stream)
+            return dial.begin(address, readiness=self._readiness, congestion=congestion, kind=Stream, source=source)
         except StreamFailed as error:
             raise _failed(error, destination) from error
 
@@ -115,7 +122,7 @@ class Egress:
             raise _failed(error, destination) from error
 
     def connect(
-        self, destination: Endpoint, addresses: tuple[Address, ...], *, deadline_s: float
+        self, destination: Endpoint, addresses: tuple[Address, ...], *, deadline_s: float, source: str = ""
     ) -> tuple[Stream, SocketAddress]:
         """Connect to the first address that answers, trying them in order.
 
@@ -125,27 +132,32 @@ class Egress:
             destination: for the error's text.
             addresses: not empty.
             deadline_s: monotonic clock; the caller ends the last attempt then by an exception thrown in here.
+            source: the address that it comes from; empty for one of this host's.
 
         Returns:
             The leg, which is the caller's, and the address it leads to.
 
         Raises:
-            LegError: what the last address said.
+            LegError: what the last address said, or that none can be reached from `source`.
         """
+        if source:
+            addresses = reachable(addresses, source, destination)
         for tries_left in range(len(addresses), 1, -1):
             share_s = max(_ATTEMPT_MIN_S, (deadline_s - monotonic_s()) / tries_left)
             try:
-                return self._attempt(destination, addresses[-tries_left], share_s)
+                return self._attempt(destination, addresses[-tries_left], share_s, source)
             except LegError as error:
                 if not error.retryable:
                     raise
                 self._on_retry()
-        return self._dial(destination, addresses[-1])
+        return self._dial(destination, addresses[-1], source)
 
-    def _attempt(self, destination: Endpoint, address: Address, share_s: float) -> tuple[Stream, SocketAddress]:
+    def _attempt(
+        self, destination: Endpoint, address: Address, share_s: float, source: str
+    ) -> tuple[Stream, SocketAddress]:
         timeout = gevent.Timeout.start_new(share_s)
         try:
-            return self._dial(destination, address)
+            return self._dial(destination, address, source)
         except gevent.Timeout as fired:
             if fired is not timeout:
                 raise
@@ -153,9 +165,10 @@ class Egress:
         finally:
             timeout.close()
 
-    def _dial(self, destination: Endpoint, address: Address) -> tuple[Stream, SocketAddress]:
+    def _dial(self, destination: Endpoint, address: Address, source: str) -> tuple[Stream, SocketAddress]:
+        congestion = self._settings.congestion
         try:
-            stream = dial.dial(address, readiness=self._readiness, congestion=self._settings.congestion, kind=Stream)
+            stream = dial.dial(address, readiness=self._readiness, congestion=congestion, kind=Stream, source=source)
         except StreamFailed as error:
             raise _failed(error, destination) from error
         return stream, address.sockaddr

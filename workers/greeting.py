@@ -8,7 +8,7 @@ from pools.net.resolver import SocketAddress
 from pools.net.stream import Stream
 from workers.ingress import proxy_protocol
 from workers.ingress.conversation import Conversation, Request
-from workers.ingress.modes import conversation_for
+from workers.ingress.modes import conversation_for, destination_given
 from workers.settings import Listen, Mode, ProxyHeader
 
 _RECEIVE_BYTES: Final = 4096
@@ -34,7 +34,7 @@ class Greeting:
     def __init__(self, inbound: Stream, listen: Listen) -> None:
         self._inbound = inbound
         self._listen = listen
-        self._conversation: Conversation | None = None if listen.mode is Mode.FORWARD else conversation_for(listen)
+        self._conversation: Conversation | None = conversation_for(listen)
         self.proxied: Endpoint | None = None
 
     def hear(self) -> Request:
@@ -43,17 +43,20 @@ class Greeting:
         Raises:
             LegError: the client ended before it had said that.
             ProtocolError: what it said makes no sense, or it may not.
+            NotCaptured: the firewall did not lead it here.
         """
         surplus = self._hear_proxy_header() if self._listen.accept_proxy else b""
         if self._conversation is not None:
             return self._converse(self._conversation, surplus)
-        assert self._listen.to is not None  # the configuration's rule for Mode.FORWARD
-        return Request(self._listen.to, surplus)
+        destination = destination_given(self._listen, self._inbound.socket)
+        assert destination is not None  # the configuration's rule for Mode.FORWARD
+        return Request(destination, surplus)
 
     def words(self, request: Request, client: SocketAddress) -> bytes:
         """Give what the destination gets before the payload: a PROXY header, and what came with the request."""
-        header = self._proxy_header(client) if self._listen.send_proxy is not ProxyHeader.OFF else b""
-        return header + request.early
+        if self._listen.send_proxy is ProxyHeader.OFF:
+            return request.early
+        return self._proxy_header(request, client) + request.early
 
     def grant(self, bound: Endpoint) -> None:
         """Tell the client that its destination is connected, from the address `bound`, if it waits to hear that."""
@@ -92,6 +95,8 @@ class Greeting:
             return data
         raise LegError(Side.INBOUND, Phase.REQUEST, 0, "the client ended before it had said where to go")
 
-    def _proxy_header(self, client: SocketAddress) -> bytes:
-        local = endpoint_of(self._inbound.socket.getsockname())
+    def _proxy_header(self, request: Request, client: SocketAddress) -> bytes:
+        """Say who the client is, and where it connected to; of a redirected connection that is not our own address."""
+        is_redirected = self._listen.mode is Mode.REDIRECT
+        local = request.destination if is_redirected else endpoint_of(self._inbound.socket.getsockname())
         return _BUILD_HEADER[self._listen.send_proxy](self.proxied or endpoint_of(client), local)

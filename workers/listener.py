@@ -10,7 +10,7 @@ from pools.net import listening, socket_buffers, sockopts
 from pools.net.errors import StartError
 from pools.net.keepalive import Keepalive
 from pools.net.transport import is_mptcp
-from workers.settings import Listen
+from workers.settings import Listen, Mode
 from workers.shard import ShardHash
 
 
@@ -38,6 +38,8 @@ def open_group(listen: Listen, *, shard: ShardHash, keepalive: Keepalive) -> lis
                 for _ in range(shard.slots)
             ]
             _set_options(group, listen, keepalive)
+            if listen.preserve_source:
+                _try_to_preserve(listen)
             _start(group, listen, shard)
             opened.pop_all()
             return group
@@ -64,6 +66,8 @@ def _set_options(group: list[socket.socket], listen: Listen, keepalive: Keepaliv
         sockopts.reuse_port(sock)
         if listen.bind.family == socket.AF_INET6:
             sockopts.dual_stack(sock, listen.dual_stack)
+        if listen.mode is Mode.TPROXY:
+            sockopts.transparent(sock)
         _set_inherited(sock, listen, keepalive)
 
 
@@ -78,3 +82,9 @@ def _set_inherited(sock: socket.socket, listen: Listen, keepalive: Keepalive) ->
         sockopts.congestion(sock, listen.congestion)
     if listen.window_bytes:
         socket_buffers.enlarge(sock, listen.window_bytes)
+
+
+def _try_to_preserve(listen: Listen) -> None:
+    """Find out before the first session whether legs may come from addresses of others."""
+    with listening.stream_socket(listen.bind.family) as probe:
+        sockopts.transparent(probe)

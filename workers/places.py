@@ -36,6 +36,13 @@ class Places:
         """Tell whether the listener at `index` wants its sessions begun at the SYN."""
         return self._listens[index].early_syn
 
+    def is_dialled_early(self, index: int) -> bool:
+        """Tell whether a connection to the destination may be made at the SYN.
+
+        Not as the client: anybody can send a SYN in its name, and its handshake would be made in that name, too.
+        """
+        return not self._listens[index].preserve_source
+
     def of(self, syn: Syn) -> int | None:
         """Give the index of the listener that `syn` is for; None where it is none that wants to know."""
         host, port = syn.local

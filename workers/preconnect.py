@@ -85,6 +85,8 @@ class Preconnect:
 
 def ready_for(session: "Session", destination: Endpoint) -> Ready | None:
     """Give a connection to `destination` that `session` may have, without waiting; None where there is none."""
+    if session.listen.preserve_source:  # whoever it was made for, it came from an address of this host
+        return None
     return session.egress.ready(destination, for_peer=session.origin is not None)
 
 

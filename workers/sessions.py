@@ -1,14 +1,17 @@
 """All live sessions of one worker: beginning and ending them, and what they share."""
 
 import errno
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pools.frame_bodies import Open
 from pools.leg import PoolLeg
+from pools.net.clock import monotonic_s
 from pools.net.errors import Phase
 from pools.net.pump import PumpRoom
+from pools.net.rate_limit import OncePer
 from pools.net.resets import Resets
 from pools.net.resolver import SocketAddress
 from pools.net.scoreboard import Cell
@@ -16,6 +19,7 @@ from pools.net.stream import Stream
 from pools.path_choice import PathSample
 from workers.access_log import AccessLog, EndedBy
 from workers.egress import Egress
+from workers.greeting import endpoint_of
 from workers.peer_greeting import Refusal
 from workers.relay import Relay
 from workers.routing import Routes
@@ -30,12 +34,16 @@ if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
     from workers.early_syn import EarlySyn
 
+_log = logging.getLogger(__name__)
+
+_WARN_EVERY_S: Final = 10.0
 _BY_ERRNO: Final = {
     errno.ECONNREFUSED: Cell.CONNECT_REFUSED,
     errno.ETIMEDOUT: Cell.CONNECT_TIMED_OUT,
     errno.EHOSTUNREACH: Cell.CONNECT_UNREACHABLE,
     errno.ENETUNREACH: Cell.CONNECT_UNREACHABLE,
 }
+_REFUSED: Final = {errno.EACCES: Cell.AUTH_FAILED, errno.ELOOP: Cell.NOT_CAPTURED}
 _BROKEN: Final = {EndedBy.INBOUND: Cell.RESET_BY_INBOUND, EndedBy.OUTBOUND: Cell.RESET_BY_OUTBOUND}
 
 
@@ -96,6 +104,7 @@ class Sessions:
         self._sources = sources
         self._log = log
         self._begun = 0
+        self._warn = OncePer(_WARN_EVERY_S)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self.watch)
@@ -179,12 +188,19 @@ class Sessions:
             self._count_bytes(session, session.relay)
         else:
             tally.failed += 1
+        if number == errno.ELOOP and who is EndedBy.REFUSED and session.listen.captures:
+            self._tell_straight(session)
         if number == errno.EPROTO:  # the kernel has no such error for TCP: a peer's frames made no sense
             self._tally.count(Cell.PEER_PROTOCOL_ERRORS)
         if isinstance(session.failed, Refusal):  # counted already, as a session that a peer asked for
             return
         if who is not EndedBy.NORMAL and (cell := end_cell(session.phase, who, number)) is not None:
             self._tally.count(cell)
+
+    def _tell_straight(self, session: Session) -> None:
+        if self._warn.allow(monotonic_s()):
+            text = "listener %s: reset a connection of %s, made to it and not led here by the firewall (%d not shown)"
+            _log.warning(text, session.listen.name, endpoint_of(session.client), self._warn.suppressed)
 
     def _count_bytes(self, session: Session, relay: Relay) -> None:
         forward, backward = session.untold_bytes(relay)
@@ -216,5 +232,5 @@ def _request_cell(who: EndedBy, number: int) -> Cell | None:
     if who is EndedBy.INBOUND_TIMEOUT:
         return Cell.HANDSHAKE_TIMED_OUT
     if who is EndedBy.REFUSED:
-        return Cell.AUTH_FAILED if number == errno.EACCES else Cell.BAD_REQUESTS
+        return _REFUSED.get(number, Cell.BAD_REQUESTS)
     return Cell.RESET_BY_INBOUND if number else Cell.NULL_SESSIONS

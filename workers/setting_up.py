@@ -24,9 +24,10 @@ from workers import head_start
 from workers.access_log import EndedBy
 from workers.crossing import Crossing, LegBroke
 from workers.greeting import Greeting, endpoint_of
-from workers.ingress.conversation import Request
+from workers.ingress.conversation import NotCaptured, Request
 from workers.peer_greeting import PeerGreeting, Refusal
 from workers.preconnect import ready_for
+from workers.preserved_source import source_of
 from workers.routing import Path
 from workers.settings import ProxyHeader
 
@@ -119,6 +120,8 @@ class SettingUp:
         except LegError as error:
             session.refuse(error)
             return True
+        except NotCaptured:  # `run` has the words for it
+            return False
         crossing = self._prepare(path, session.legs)
         ahead = head_start.through(session.ahead, path)
         if ahead is not None and not ahead.has_leg:
@@ -136,9 +139,8 @@ class SettingUp:
         """Give the path through other gateways of a session that has no other, and of which nobody has to be heard."""
         session = self._session
         listen, paths = session.listen, session.paths()
-        if session.origin is None and (
-            listen.to is None or listen.accept_proxy or listen.send_proxy is not ProxyHeader.OFF
-        ):
+        is_told = listen.to is not None or listen.captures
+        if session.origin is None and (not is_told or listen.accept_proxy or listen.send_proxy is not ProxyHeader.OFF):
             return ()
         return paths[0] if len(paths) == 1 else ()
 
@@ -235,7 +237,8 @@ class SettingUp:
         session.phase = Phase.CONNECT
         session.check_inbound()  # it may have left while the name was looked up
         session.inbound.on_readable = session.inbound_stirs
-        outbound, address = egress.connect(request.destination, addresses, deadline_s=session.deadline_s)
+        limit_s, source = session.deadline_s, source_of(session)
+        outbound, address = egress.connect(request.destination, addresses, deadline_s=limit_s, source=source)
         session.outbound = outbound
         session.both_connected(address)
 

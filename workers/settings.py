@@ -18,10 +18,14 @@ class Mode(StrEnum):
     """How a listener learns where a client wants to go.
 
     Attributes:
+        REDIRECT: the firewall changed a connection's destination to the listener's, and remembers what it was.
+        TPROXY: the firewall gave a connection to the listener as it was; its local address is the destination.
         OVERLAY: other gateways come in here and say it in frames. No operator writes it: [overlay] makes the listener.
     """
 
     FORWARD = "forward"
+    REDIRECT = "redirect"
+    TPROXY = "tproxy"
     SOCKS5 = "socks5"
     CONNECT = "connect"
     MIXED = "mixed"
@@ -56,6 +60,7 @@ class Listen:
         choose: which of them a session takes.
         early_syn: begin at the client's SYN, where it can be captured.
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
+        preserve_source: legs that are dialled from here for its sessions come from the client's address.
         congestion: congestion control of inbound legs; empty leaves the system's.
         backlog: connections that the kernel keeps before accept, per worker.
         transport: what it accepts. MPTCP takes TCP, too, and which worker a connection reaches is then the kernel's
@@ -75,11 +80,17 @@ class Listen:
     choose: Choose = Choose.FIRST
     early_syn: bool = False
     users: dict[str, str] = field(default_factory=dict, repr=False)
+    preserve_source: bool = False
     congestion: str = ""
     backlog: int = 4096
     transport: Transport = Transport.TCP
     window_bytes: int = 0
     preconnect: int = 0
+
+    @property
+    def captures(self) -> bool:
+        """Whether the firewall leads connections here that were made to others."""
+        return self.mode is Mode.REDIRECT or self.mode is Mode.TPROXY
 
 
 @dataclass(frozen=True, slots=True)

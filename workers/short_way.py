@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from pools.net.endpoint import Endpoint
 from pools.net.errors import LegError, Phase
-from pools.net.resolver import Address, SocketAddress
+from pools.net.resolver import Address, SocketAddress, literal
 from pools.net.stream import Stream
 from workers.egress import Ready
 from workers.head_start import from_here
+from workers.ingress.conversation import NotCaptured
+from workers.ingress.modes import destination_given
 from workers.peer_greeting import PeerGreeting
 from workers.preconnect import ready_for
+from workers.preserved_source import source_of
 from workers.routing import Path
 from workers.settings import ProxyHeader
 
@@ -40,7 +43,7 @@ def take(session: "Session") -> bool:
     session.inbound.on_readable = session.inbound_stirs
     try:
         begun = None if ahead is None else ahead.take()
-        outbound = begun or session.egress.begin(destination, address)
+        outbound = begun or session.egress.begin(destination, address, source=source_of(session))
     except LegError as error:
         session.refuse(error)
         return True
@@ -59,11 +62,18 @@ def _known_destination(session: "Session") -> Endpoint | None:
         return None if origin.via or session.full else origin.destination
     if listen.accept_proxy or listen.send_proxy is not ProxyHeader.OFF or listen.paths != _FROM_HERE:
         return None
-    return listen.to
+    try:
+        return destination_given(listen, session.inbound.socket)
+    except NotCaptured:  # the long way has the words for it
+        return None
 
 
 def _only_address(session: "Session", destination: Endpoint | None) -> Address | None:
-    return None if destination is None else session.egress.only_address(destination)
+    if destination is None:
+        return None
+    if session.listen.captures:  # as many destinations as the Internet has: the resolver is not to remember each
+        return literal(destination)
+    return session.egress.only_address(destination)
 
 
 def _go_at_once(session: "Session", destination: Endpoint, ready: Ready) -> None:

@@ -11,12 +11,13 @@ from pools.net.stream import Stream, StreamFailed
 from pools.net.transport import Transport, open_stream
 
 
-def dial(
+def dial(  # noqa: PLR0913  # each is an option of the socket
     address: Address,
     *,
     readiness: Readiness,
     congestion: str,
     kind: type[AnyStream],
+    source: str = "",
     window_bytes: int = 0,
     transport: Transport = Transport.TCP,
 ) -> AnyStream:
@@ -28,17 +29,25 @@ def dial(
         congestion: congestion control; empty leaves the system's.
         kind: what the stream is to be.
         window_bytes: what the buffers shall have room for from the first; 0 leaves it to the system.
+        source: the address that the connection comes from, anybody's, of the same family; empty for one of this host's.
         transport: what carries it; TCP where this kernel has no other.
 
     Returns:
         A connected stream with TCP_NODELAY and SO_LINGER{1,0} set, the caller's.
 
     Raises:
-        StreamFailed: refused, unreachable, timed out in the kernel, or no descriptor or port left. Nothing stays open.
+        StreamFailed: refused, unreachable, timed out in the kernel, no descriptor or port left, or a source that this
+            host may not use. Nothing stays open.
         StreamClosed: we closed it meanwhile.
     """
     stream = begin(
-        address, readiness=readiness, congestion=congestion, kind=kind, window_bytes=window_bytes, transport=transport
+        address,
+        readiness=readiness,
+        congestion=congestion,
+        kind=kind,
+        window_bytes=window_bytes,
+        source=source,
+        transport=transport,
     )
     try:
         stream.wait_writable()
@@ -65,12 +74,13 @@ def finish(stream: Stream) -> None:
         raise StreamFailed(error) from error
 
 
-def begin(
+def begin(  # noqa: PLR0913  # as above
     address: Address,
     *,
     readiness: Readiness,
     congestion: str,
     kind: type[AnyStream],
+    source: str = "",
     window_bytes: int = 0,
     transport: Transport = Transport.TCP,
 ) -> AnyStream:
@@ -89,11 +99,23 @@ def begin(
             sockopts.congestion(sock, congestion)
         if window_bytes:
             socket_buffers.enlarge(sock, window_bytes)
+        if source:
+            _bind(sock, source)
         number = sock.connect_ex(address.sockaddr)
     except sockopts.OptionError as error:
         sock.close()
         raise StreamFailed(OSError(error.errno, str(error))) from error
+    except OSError as error:  # of bind
+        sock.close()
+        raise StreamFailed(error) from error
     if number not in (0, errno.EINPROGRESS):
         sock.close()
         raise StreamFailed(OSError(number, errno.errorcode.get(number, "")))
     return readiness.open(sock, kind)
+
+
+def _bind(sock: Socket, source: str) -> None:
+    """Have the connection come from `source`; connect chooses the port, which can then serve many destinations."""
+    sockopts.transparent(sock)
+    sockopts.bind_address_no_port(sock)
+    sock.bind((source, 0))

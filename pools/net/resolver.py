@@ -16,7 +16,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from pools.net.clock import monotonic_s
-from pools.net.endpoint import is_address
+from pools.net.endpoint import Endpoint, is_address
 from pools.net.errors import MidmileError
 from pools.net.rate_limit import OncePer
 
@@ -37,6 +37,13 @@ class Address:
 
     family: int
     sockaddr: SocketAddress
+
+
+def literal(destination: Endpoint) -> Address:
+    """Give the address of a destination whose host is one, without a zone; asks nobody, and nothing is remembered."""
+    host, port = destination.host, destination.port
+    family = destination.family
+    return Address(family, (host, port) if family == socket.AF_INET else (host, port, 0, 0))
 
 
 class ResolveError(MidmileError):

@@ -18,6 +18,9 @@ from pools.net.errors import MidmileError
 
 _SO_ATTACH_REUSEPORT_CBPF: Final = 51  # asm-generic/socket.h; Linux 4.5
 _IP_BIND_ADDRESS_NO_PORT: Final = 24  # linux/in.h; Linux 4.2. The socket module names it from Python 3.12 on
+_IP_TRANSPARENT: Final = 19  # linux/in.h
+_IPV6_TRANSPARENT: Final = 75  # linux/in6.h; Linux 2.6.37
+_SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST of ip6_tables.h has the same number
 _SIOCOUTQ: Final = 0x5411  # linux/sockios.h, the same number as TIOCOUTQ of asm-generic/ioctls.h
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
 _LINGER_BYTES: Final = 8  # struct linger of linux/socket.h: int l_onoff, l_linger
@@ -26,6 +29,8 @@ _LINGER_OFF: Final = ctypes.byref((ctypes.c_int * 2)(0, 0))
 # Three times a session. Given a buffer, socket.setsockopt first tries and fails at two other signatures and puts their
 # errors into words, which costs twice the call itself: 2.4 µs where this takes 1.2 and an integer option 0.8.
 _setsockopt: Final = ctypes.PyDLL(None).setsockopt
+_SOCKADDR_IN: Final = struct.Struct("!2xH4s8x")  # netinet/in.h: family, port, address
+_SOCKADDR_IN6: Final = struct.Struct("!2xH4x16s4x")  # family, port, flow, address, scope
 _SOCK_FPROG: Final = struct.Struct("HP")  # struct sock_fprog of linux/filter.h: len, filter
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 _SO_LINGER: Final = int(socket.SO_LINGER)
@@ -36,12 +41,16 @@ _OFF: Final = 0
 class OptionError(MidmileError):
     """An option that this kernel, its settings or our rights do not allow.
 
+    Args:
+        rights: which of them allow it, to be named where they lack.
+
     Attributes:
         errno: the kernel's number.
     """
 
-    def __init__(self, option: str, value: object, number: int) -> None:
-        reason = f"{errno.errorcode.get(number, number)} ({os.strerror(number)})"
+    def __init__(self, option: str, value: object, number: int, *, rights: str = "") -> None:
+        needs = f"; it needs {rights}" if rights and number == errno.EPERM else ""
+        reason = f"{errno.errorcode.get(number, number)} ({os.strerror(number)}{needs})"
         super().__init__(f"cannot set {option} to {value!r}: {reason}")
         self.errno = number
 
@@ -140,6 +149,47 @@ def bind_address_no_port(sock: Socket) -> None:
     The same port then serves many destinations, instead of one for all of them.
     """
     sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, _ON)
+
+
+def transparent(sock: Socket) -> None:
+    """Let a socket have addresses that no interface of this host has (ip(7), IP_TRANSPARENT). Set it before bind.
+
+    A listener with it accepts connections to any address that the firewall leads to it; another socket can be bound
+    to anybody's address. The mark on an IPv6 socket holds for its IPv4 connections, too.
+
+    Raises:
+        OptionError: EPERM without CAP_NET_RAW or CAP_NET_ADMIN.
+    """
+    level, option = (
+        (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
+        if sock.family == socket.AF_INET6
+        else (socket.IPPROTO_IP, _IP_TRANSPARENT)
+    )
+    try:
+        sock.setsockopt(level, option, _ON)
+    except OSError as error:
+        raise OptionError("IP_TRANSPARENT", True, error.errno or 0, rights="CAP_NET_RAW or CAP_NET_ADMIN") from error
+
+
+def original_destination(sock: Socket, family: socket.AddressFamily) -> tuple[str, int] | None:
+    """Give where a connection went before this host's firewall changed its destination (netfilter's SO_ORIGINAL_DST).
+
+    One that nothing was changed of has its own local address here.
+
+    Args:
+        sock: an accepted connection.
+        family: of its addresses; AF_INET also where an IPv6 socket took an IPv4 connection.
+
+    Returns:
+        Host and port; None where connection tracking does not know the connection, or is not there.
+    """
+    is_ipv4 = family == socket.AF_INET
+    level, form = (socket.IPPROTO_IP, _SOCKADDR_IN) if is_ipv4 else (socket.IPPROTO_IPV6, _SOCKADDR_IN6)
+    try:
+        port, address = form.unpack(sock.getsockopt(level, _SO_ORIGINAL_DST, form.size))
+    except OSError:  # ENOENT, ENOPROTOOPT
+        return None
+    return socket.inet_ntop(family, address), port
 
 
 def attach_reuseport_program(sock: Socket, program: bytes) -> None:

@@ -13,6 +13,7 @@ from pools.key_file import written
 from pools.net.errors import ConfigurationError
 
 HERE = Surroundings(uid=0, congestion_controls=frozenset({"cubic", "reno"}))
+NO_HEADER = 'must be false where mode is "redirect"; clients know of no gateway there'
 ITS_OWN = "must be an address and port of its own"
 
 
@@ -53,6 +54,18 @@ def lines_of(text: str, surroundings: Surroundings = HERE) -> list[str]:
         (
             listen(mode="forward", more='to = "a:1"\nusers_file = "users"'),
             ['listen[0].users_file: must be absent where mode is "forward"; no client is asked there; found a path'],
+        ),
+        (
+            listen(mode="redirect", more='to = "a:1"'),
+            ['listen[0].to: must be absent unless mode is "forward"; clients name the destination; found "a:1"'],
+        ),
+        (
+            listen(mode="tproxy", more='users_file = "users"'),
+            ['listen[0].users_file: must be absent where mode is "tproxy"; no client is asked there; found a path'],
+        ),
+        (
+            listen(mode="redirect", more="accept_proxy = true"),
+            [f"listen[0].accept_proxy: {NO_HEADER}; found true"],
         ),
         (
             listen(more="dual_stack = true"),
@@ -142,16 +155,18 @@ def test_a_peers_congestion_control_is_one_of_the_kernels(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("mode", ["redirect", "tproxy"])
+def test_a_listener_for_captured_connections_needs_no_more_than_its_mode(mode: str) -> None:
+    (found,) = settled(listen(mode=mode, more="preserve_source = true")).listens
+    assert (found.mode, found.captures, found.preserve_source) == (mode, True, True)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
         (
-            listen(mode="tproxy"),
-            'listen[0].mode: not yet: needs connections redirected by the firewall; found "tproxy"',
-        ),
-        (
-            listen(mode="redirect"),
-            'listen[0].mode: not yet: needs connections redirected by the firewall; found "redirect"',
+            listen(mode="redirect", more="early_syn = true"),
+            "listen[0].early_syn: not yet: needs early SYN of connections that the firewall leads here; found true",
         ),
     ],
 )

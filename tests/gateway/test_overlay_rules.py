@@ -162,6 +162,20 @@ def test_a_peer_whose_name_could_not_be_read_may_be_the_one_a_path_means() -> No
     assert [problem.key for problem in broken(document)] == ["peer[1].name"]  # told once, by its reading
 
 
+def test_the_source_is_preserved_where_something_is_dialled() -> None:
+    away = listen(via=["mumbai"], preserve_source=True)
+    rule = "must be false where no path dials from here; egress.preserve_source of the last gateway counts there"
+    assert lines_of(with_(listens=[away])) == [f"listen[0].preserve_source: {rule}; found true"]
+    assert lines_of(with_(listens=[listen(paths=[["mumbai"], []], preserve_source=True)])) == []
+
+
+def test_the_source_is_preserved_for_others_where_they_come_in() -> None:
+    tables = with_() | {"egress": {"preserve_source": True}}
+    assert lines_of(tables) == []
+    rule = "must be false without overlay.bind; nobody asks for anything"
+    assert lines_of(without(tables, "overlay", "bind")) == [f"egress.preserve_source: {rule}; found true"]
+
+
 @pytest.mark.parametrize(
     ("table", "line"),
     [

@@ -143,3 +143,16 @@ def test_a_name_that_does_not_exist_fails_in_its_own_phase() -> None:
             Dialling(floor).egress.resolve(TARGET)
         error = caught.value
         assert (error.side, error.phase, error.errno) == (Side.OUTBOUND, Phase.RESOLVE, errno.EHOSTUNREACH)
+
+
+@pytest.mark.parametrize("source", ["2001:db8::9", "0.0.0.0"])
+def test_an_address_that_the_source_cannot_reach_is_not_dialled(source: str) -> None:
+    with Floor() as floor, socket.create_server(("127.0.0.1", 0)) as listener:
+        egress = Dialling(floor).egress
+        address = address_of(listener)
+        for dial in (
+            lambda: egress.begin(TARGET, address, source=source),
+            lambda: egress.connect(TARGET, (address,), deadline_s=monotonic_s() + LIMIT_S, source=source),
+        ):
+            with pytest.raises(LegError, match=r"EAFNOSUPPORT|EADDRNOTAVAIL"):
+                dial()

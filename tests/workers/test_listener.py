@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,15 +29,16 @@ from workers.shard import ShardHash
 KEEPALIVE = Keepalive(idle=44, interval=9, probes=4, user_timeout=33)
 CONGESTION = "reno"  # the one that every kernel has built in
 NOBODY = 65534
+IP_TRANSPARENT = 19  # linux/in.h
 SEED = 0xC0FFEE
 BATCH = 500
 DEADLINE_S = 30
 
 
 def open_test_group(
-    bind: str = "127.0.0.1:0", *, slots: int = 4, dual_stack: bool = False, congestion: str = ""
+    bind: str = "127.0.0.1:0", *, slots: int = 4, mode: Mode = Mode.SOCKS5, **more: Any
 ) -> list[socket.socket]:
-    listen = Listen("test", Endpoint.parse(bind), Mode.SOCKS5, dual_stack=dual_stack, congestion=congestion)
+    listen = Listen("test", Endpoint.parse(bind), mode, **more)
     return open_group(listen, shard=ShardHash(SEED, slots), keepalive=KEEPALIVE)
 
 
@@ -263,16 +265,24 @@ def test_descriptors_that_run_out_half_way_leak_nothing(few_descriptors: None) -
     assert descriptors() == before
 
 
-def test_a_port_that_needs_a_right_says_which() -> None:
-    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii")) == 0:
-        pytest.skip("net.ipv4.ip_unprivileged_port_start is 0: every port is free for all here")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: takes addresses of others")
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:0"])
+def test_a_tproxy_listener_takes_connections_to_any_address(bind: str) -> None:
+    with closing(open_test_group(bind, mode=Mode.TPROXY)) as group:
+        assert {sock.getsockopt(socket.IPPROTO_IP, IP_TRANSPARENT) for sock in group} == {1}
+    with closing(open_test_group(bind)) as group:
+        assert {sock.getsockopt(socket.IPPROTO_IP, IP_TRANSPARENT) for sock in group} == {0}
+
+
+def refusal_to_nobody(bind: str, **more: Any) -> str:
+    """Give why a group cannot be opened by a user without rights."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         if os.getuid() == 0:
             os.setresuid(NOBODY, NOBODY, NOBODY)
         try:
-            open_test_group("127.0.0.1:1")
+            open_test_group(bind, **more)
         except StartError as error:
             os.write(write, str(error).encode())
         finally:
@@ -281,6 +291,20 @@ def test_a_port_that_needs_a_right_says_which() -> None:
     with open(read, "rb") as answer:
         message = answer.read().decode()
     os.waitpid(child, 0)
+    return message
+
+
+@pytest.mark.parametrize("more", [{"mode": Mode.TPROXY}, {"preserve_source": True}])
+def test_a_listener_for_addresses_of_others_says_which_right_it_needs(more: dict[str, Any]) -> None:
+    message = refusal_to_nobody("127.0.0.1:0", **more)
+    assert message.startswith("listener 'test' on 127.0.0.1:0: cannot set IP_TRANSPARENT")
+    assert "it needs CAP_NET_RAW or CAP_NET_ADMIN" in message
+
+
+def test_a_port_that_needs_a_right_says_which() -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii")) == 0:
+        pytest.skip("net.ipv4.ip_unprivileged_port_start is 0: every port is free for all here")
+    message = refusal_to_nobody("127.0.0.1:1")
     assert message.startswith("listener 'test' on 127.0.0.1:1: cannot bind: EACCES")
     assert "CAP_NET_BIND_SERVICE" in message
 

@@ -15,7 +15,7 @@ from pools.net.scoreboard import Cell
 from tests.floor import receive, rest_of, send_all, turn_until
 from tests.workers.crossroads import Crossroads, crossroads
 from tests.workers.world import ANY
-from workers.preconnect import Preconnect, shares
+from workers.preconnect import Preconnect, ready_for, shares
 from workers.settings import Listen, Mode, Preconnected, ProxyHeader, WorkerSettings
 
 HERE = ((),)
@@ -113,6 +113,17 @@ def test_with_none_left_a_session_dials() -> None:
         turn_until(lambda: world.sessions.relayed == 3)
         hits, misses = counts(world)
         assert (hits + misses, hits >= 1) == (3, True)
+        world.floor.in_hub(world.sessions.kill_all)
+
+
+def test_a_session_that_must_come_from_its_clients_address_takes_none() -> None:
+    with ready(clients=1) as (world, _):
+        client = world.begin()
+        turn_until(lambda: world.sessions.live == 1)
+        session = world.session
+        session.listen = replace(session.listen, preserve_source=True)
+        assert ready_for(session, world.target) is None
+        client.close()
         world.floor.in_hub(world.sessions.kill_all)
 
 

@@ -105,6 +105,8 @@ def test_a_client_that_leaves_while_its_name_is_looked_up_is_not_dialled_for() -
     [
         (Phase.REQUEST, EndedBy.INBOUND_TIMEOUT, errno.ETIMEDOUT, Cell.HANDSHAKE_TIMED_OUT),
         (Phase.REQUEST, EndedBy.REFUSED, 0, Cell.BAD_REQUESTS),
+        (Phase.REQUEST, EndedBy.REFUSED, errno.EACCES, Cell.AUTH_FAILED),
+        (Phase.REQUEST, EndedBy.REFUSED, errno.ELOOP, Cell.NOT_CAPTURED),
         (Phase.REQUEST, EndedBy.INBOUND, 0, Cell.NULL_SESSIONS),
         (Phase.REQUEST, EndedBy.INBOUND, errno.ECONNRESET, Cell.RESET_BY_INBOUND),
         (Phase.RESOLVE, EndedBy.OUTBOUND, errno.EHOSTUNREACH, Cell.RESOLVE_FAILED),

@@ -4,6 +4,7 @@ A conversation lives from the first byte of an inbound leg until the client has 
 takes bytes and gives bytes; sockets, clocks and logs stay with its owner.
 """
 
+import errno
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -22,6 +23,14 @@ class Request:
 
     destination: Endpoint
     early: bytes = field(default=b"", repr=False)  # clients send passwords and tokens here
+
+
+class NotCaptured(ProtocolError):
+    """A connection to a listener for captured ones that was made straight to it: there is nowhere to go but here."""
+
+    def __init__(self, local: Endpoint) -> None:
+        message = f"expected a connection that the firewall led here; found one made to {local}, the listener itself"
+        super().__init__(message, number=errno.ELOOP)
 
 
 def destination(host: str, port: int) -> Endpoint:

@@ -1,7 +1,11 @@
-"""Which conversation a listener holds with its clients."""
+"""How a listener learns where its clients want to go: by which conversation, or without a word."""
 
 from collections.abc import Callable, Mapping
 
+from pools.net import sockopts
+from pools.net.endpoint import Endpoint, unmapped
+from pools.net.sockopts import Socket
+from workers.ingress import redirect, tproxy
 from workers.ingress.connect import Connect
 from workers.ingress.conversation import Conversation
 from workers.ingress.mixed import Mixed
@@ -15,12 +19,26 @@ _CONVERSATIONS: Mapping[Mode, Callable[[Mapping[str, str]], Conversation]] = {
 }
 
 
-def conversation_for(listen: Listen) -> Conversation:
-    """Begin the conversation that clients of `listen` expect.
+def conversation_for(listen: Listen) -> Conversation | None:
+    """Begin the conversation that clients of `listen` expect; None where `destination_given` knows without one."""
+    kind = _CONVERSATIONS.get(listen.mode)
+    return None if kind is None else kind(listen.users)
+
+
+def destination_given(listen: Listen, sock: Socket) -> Endpoint | None:
+    """Give the destination of a connection to `listen` without a word of its client; None where that has to say it.
+
+    Args:
+        sock: the accepted connection.
 
     Raises:
-        ValueError: the listener's mode has none, for it knows the destination (Mode.FORWARD).
+        NotCaptured: `listen` is for connections that the firewall leads here, and this is none.
     """
-    if listen.mode not in _CONVERSATIONS:
-        raise ValueError(f"listen {listen.name}: expected one of {', '.join(_CONVERSATIONS)}; found {listen.mode}")
-    return _CONVERSATIONS[listen.mode](listen.users)
+    if not listen.captures:
+        return listen.to
+    host, port, *_ = sock.getsockname()
+    local = Endpoint(unmapped(host), port)
+    if listen.mode is Mode.TPROXY:
+        return tproxy.destination(local, listen.bind)
+    original = sockopts.original_destination(sock, local.family)
+    return redirect.destination(local, None if original is None else Endpoint(*original))

@@ -8,7 +8,7 @@ import socket
 import gevent
 import pytest
 
-from pools.net.dial import dial
+from pools.net.dial import begin, dial
 from pools.net.resolver import Address
 from pools.net.stream import Stream, StreamFailed
 from pools.net.transport import Transport, is_mptcp, mptcp_lack, open_stream
@@ -152,3 +152,24 @@ def test_a_dial_is_not_taken_for_connected_by_a_dead_legs_event() -> None:
         assert used
         assert isinstance(dialled[0], gevent.Timeout)
         first.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: takes addresses of others")
+@pytest.mark.parametrize(
+    ("bind", "source"), [("127.0.0.1", "127.0.0.9"), ("127.0.0.1", "198.18.0.9"), ("::1", "2001:db8::9")]
+)
+def test_a_leg_may_come_from_anybodys_address(bind: str, source: str) -> None:
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with Floor() as floor, socket.create_server((bind, 0), family=family) as listener:
+        stream = begin(address_of(listener), readiness=floor.readiness, congestion="", kind=Stream, source=source)
+        assert stream.socket.getsockname()[0] == source
+        assert stream.socket.getsockname()[1] > 0
+        stream.close()
+
+
+def test_a_source_that_cannot_be_bound_fails_and_leaves_nothing_open() -> None:
+    with Floor() as floor, refusing_address() as address:
+        before = descriptors()
+        with pytest.raises(StreamFailed):
+            begin(at(address), readiness=floor.readiness, congestion="", kind=Stream, source="::1")
+        assert descriptors() == before

@@ -9,7 +9,8 @@ import pytest
 from gevent.event import Event
 
 from pools.net import resolver as module
-from pools.net.resolver import Address, ResolveError, Resolver
+from pools.net.endpoint import Endpoint
+from pools.net.resolver import Address, ResolveError, Resolver, literal
 from tests.floor import LIMIT_S, settle, turn_until
 
 PORT = 443
@@ -191,3 +192,9 @@ def test_an_address_with_a_zone_this_host_lacks_is_unreachable() -> None:
     with pytest.raises(ResolveError) as caught:
         resolver.addresses("fe80::1%nowhere0", 80)
     assert caught.value.errno == errno.EHOSTUNREACH
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7"])
+def test_a_literal_is_its_own_address(host: str) -> None:
+    asked = Resolver(again_after_s=60.0, on_failure=lambda: None)
+    assert (literal(Endpoint(host, 443)),) == asked.addresses(host, 443)

@@ -1,6 +1,7 @@
 """Each option is set on a real socket and read back from the kernel."""
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -11,6 +12,8 @@ import pytest
 from pools.net import sockopts
 from tests.floor import refusing_address, turn_until
 
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: takes addresses of others")
 ACCEPT_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # ret #0
 JUMP_NOWHERE = struct.pack("=HBBI", 0x05, 0, 0, 99)  # ja beyond the end
 
@@ -166,3 +169,42 @@ def test_queue_lengths_count_what_a_slow_reader_leaves(pair: tuple[socket.socket
         lambda: 0 < sockopts.unsent_bytes(dialled.fileno()) <= sockopts.unacked_bytes(dialled.fileno()) <= written
     )
     assert accepted.recv(1) == b"\0"
+
+
+@needs_root
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")])
+def test_a_transparent_socket_may_have_anybodys_address(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family) as sock:
+        with pytest.raises(OSError, match="Cannot assign requested address"):
+            sock.bind((host, 0))
+        sockopts.transparent(sock)
+        sock.bind((host, 0))
+        assert sock.getsockname()[0] == host
+
+
+def test_a_lacking_right_to_be_transparent_is_named() -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.getuid() == 0:
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        try:
+            sockopts.transparent(socket.socket())
+        except sockopts.OptionError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as answer:
+        message = answer.read().decode()
+    os.waitpid(child, 0)
+    reason = "EPERM (Operation not permitted; it needs CAP_NET_RAW or CAP_NET_ADMIN)"
+    assert message == f"cannot set IP_TRANSPARENT to True: {reason}"
+
+
+def test_what_was_not_redirected_went_to_its_own_address_as_far_as_is_known(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    _, accepted = pair
+    assert sockopts.original_destination(accepted, socket.AF_INET) in (None, accepted.getsockname())
+    assert sockopts.original_destination(accepted, socket.AF_INET6) is None
