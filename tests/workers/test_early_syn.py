@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from contextlib import closing
 
 import pytest
 
@@ -9,6 +10,7 @@ from pools.net.scoreboard import Cell
 from tests.floor import rest_of, settle, turn_until
 from tests.workers.early_world import EarlyWorld, early_world
 from workers.settings import Limits
+from workers.source_limit import SourceTable
 from workers.syn_packet import Syn
 
 HERE = ((),)
@@ -149,6 +151,23 @@ def test_where_no_session_would_be_accepted_none_is_begun() -> None:
         world.early.welcomes = lambda _: False
         world.announced()
         assert (world.early_counts, len(world.early)) == ({}, 0)
+
+
+def test_a_client_that_its_source_s_limit_refuses_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with early_world() as world, closing(SourceTable.create(workers=1, limit=1, seed=7)) as table:
+        sources = table.of(0)
+        monkeypatch.setattr(world.sessions, "_sources", sources)
+        far = world.legs.ready()
+        client = world.announced()
+        far.opened()
+        assert sources.admit("127.0.0.1")  # another one was quicker
+        world.let_in(client)
+        assert rest_of(client)[1] == "reset"
+        far.hear_fin()
+        far.refuse()
+        turn_until(lambda: len(world.legs.idle) == 1)
+        world.announced()
+        assert world.early_counts == {"started": 1, "joined": 1}
 
 
 def test_above_the_limit_it_pauses_says_so_once_and_goes_on(

@@ -7,7 +7,8 @@ import pytest
 
 from pools.frame_bodies import Open
 from pools.net.endpoint import Endpoint
-from tests.floor import receive, refusing_address, reset, rest_of, send_all, settle, turn_until
+from pools.path_choice import PathSample
+from tests.floor import receive, reset, rest_of, send_all, settle, turn_until
 from tests.workers.crossroads import MUMBAI, Far, reset_of
 from tests.workers.early_world import EarlyWorld, early_world
 from workers.settings import ProxyHeader
@@ -210,59 +211,6 @@ def test_a_reset_before_the_client_is_there_is_passed_on() -> None:
         world.lets_go()
 
 
-def test_from_here_the_destination_is_connected_before_the_client_is_there() -> None:
-    with early_world(paths=HERE) as world:
-        client = world.announced()
-        accepted = world.accept()
-        accepted.sendall(b"220 welcome")
-        settle()
-        assert world.sessions.live == 0
-        world.let_in(client)
-        assert receive(client, 11) == b"220 welcome"
-        send_all(client, EARLY)
-        assert receive(accepted, len(EARLY)) == EARLY
-        client.shutdown(socket.SHUT_WR)
-        assert rest_of(accepted) == (b"", "end")
-        accepted.close()
-        assert rest_of(client) == (b"", "end")
-        world.lets_go()
-        assert world.floor.greenlets.made == 0
-        assert world.early_counts == {"started": 1, "joined": 1}
-
-
-def test_from_here_a_client_that_is_quicker_than_the_connection_waits_for_it() -> None:
-    with early_world(paths=HERE) as world:
-        client = world.newcomer()
-        world.capture.unread.append(world.syn_of(client))
-        world.let_in(client)  # which makes the SYN be seen
-        send_all(client, EARLY)
-        assert receive(world.accept(), len(EARLY)) == EARLY
-        assert world.early_counts == {"started": 1, "joined": 1}
-
-
-def test_from_here_a_destination_that_refuses_is_told_at_once() -> None:
-    with refusing_address() as address, early_world(paths=HERE) as world:
-        world.lead_to(Endpoint(*address))
-        client = world.announced()
-        settle()
-        world.let_in(client)
-        assert rest_of(client) == (b"", "reset")
-        world.lets_go()
-        assert ends(world) == [["SC", "ECONNREFUSED"]]
-
-
-def test_from_here_words_for_the_destination_go_first() -> None:
-    with early_world(paths=HERE, send_proxy=ProxyHeader.V1) as world:
-        client = world.announced()
-        accepted = world.accept()
-        world.let_in(client)
-        send_all(client, EARLY)
-        host, port = client.getsockname()
-        local = client.getpeername()
-        header = f"PROXY TCP4 {host} {local[0]} {port} {local[1]}\r\n".encode()
-        assert receive(accepted, len(header) + len(EARLY)) == header + EARLY
-
-
 def test_through_a_gateway_words_for_the_destination_go_first() -> None:
     with early_world(send_proxy=ProxyHeader.V1) as world:
         far = world.legs.ready()
@@ -278,34 +226,6 @@ def test_through_a_gateway_words_for_the_destination_go_first() -> None:
         finish(world, client, far)
 
 
-def test_from_here_or_else_by_a_gateway() -> None:
-    with refusing_address() as address, early_world(paths=((), ("mumbai",))) as world:
-        world.lead_to(Endpoint(*address))
-        client = world.announced()
-        settle()
-        far = world.legs.ready()
-        world.let_in(client)
-        far.opened()
-        far.grant()
-        finish(world, client, far)
-        assert world.early_counts == {"started": 1, "joined": 1}
-
-
-def test_a_name_that_is_not_known_is_asked_for_so_that_the_next_client_has_a_start() -> None:
-    with early_world(paths=HERE, lookup=lambda *_: ADDRESSES) as world:
-        ADDRESSES[:] = socket.getaddrinfo(world.target.host, world.target.port, type=socket.SOCK_STREAM)
-        world.lead_to(Endpoint("orders.example", world.target.port))
-        world.announced()
-        turn_until(lambda: world.sessions.egress.only_address(Endpoint("orders.example", world.target.port)))
-        assert world.early_counts == {"started": 1, "failed": 1}
-        world.announced()
-        world.accept()
-        assert world.early_counts == {"started": 2, "failed": 1}
-
-
-ADDRESSES: list[object] = []
-
-
 def test_a_session_is_ended_by_the_operator_while_it_waits_for_the_answer() -> None:
     with early_world() as world:
         far = world.legs.ready()
@@ -316,3 +236,73 @@ def test_a_session_is_ended_by_the_operator_while_it_waits_for_the_answer() -> N
         assert rest_of(client) == (b"", "reset")
         assert reset_of(far.rest()) == errno.ECONNABORTED
         world.lets_go()
+
+
+def spans(world: EarlyWorld) -> tuple[int, int]:
+    """Give how long the only session took to be connected, and to be accepted, in microseconds from its beginning."""
+    (line,) = world.logged()
+    return int(line[9].split("/")[2]), int(line[16].removeprefix("early="))
+
+
+def test_it_counts_as_connected_since_the_answer_came() -> None:
+    with early_world() as world:
+        far = world.legs.ready()
+        client = world.announced()
+        far.opened()
+        far.grant()
+        settle()
+        world.let_in(client)
+        finish(world, client, far)
+        connect_us, early_us = spans(world)
+        assert connect_us < early_us
+
+
+def test_what_broke_before_does_not_count_as_the_answer() -> None:
+    with early_world() as world:
+        second, first = world.legs.ready(), world.legs.ready()
+        first, second = second, first
+        client = world.announced()
+        first.opened()
+        reset(first.sock)
+        settle()
+        world.let_in(client)
+        second.opened()
+        second.grant()
+        finish(world, client, second)
+        connect_us, early_us = spans(world)
+        assert connect_us > early_us
+
+
+def test_the_time_to_connect_is_the_client_s_own() -> None:
+    with early_world() as world:
+        far = world.legs.ready()
+        client = world.announced()
+        far.opened()
+        world.let_in(client)
+        session = world.session
+        assert session.began_s < session.accepted_s
+        assert session.deadline_s == session.accepted_s + world.sessions.timeouts.connect
+        far.refuse()
+
+
+def test_a_leg_that_comes_when_the_session_has_gone_another_way_is_for_the_pool() -> None:
+    with early_world(paths=TWO, connect=2.0) as world:
+        going_on = world.legs.dial_is_slow("mumbai")
+        client = world.announced()
+        second = world.legs.ready("singapore")
+        world.let_in(client)
+        second.opened()  # once the first way had its share of the time
+        second.grant("singapore")
+        first = going_on()
+        finish(world, client, second)
+        turn_until(lambda: len(world.legs.idle) == 2)
+        assert first.is_quiet
+
+
+def test_nothing_is_begun_towards_a_peer_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    with early_world() as world:
+        far = world.legs.ready()
+        monkeypatch.setattr(world.legs, "state", lambda _: PathSample(is_up=False))
+        world.announced()
+        assert far.is_quiet
+        assert world.early_counts == {"started": 1, "failed": 1}
