@@ -11,7 +11,7 @@ from gateway.exit_codes import ExitCode
 from gateway.lab import download_picture
 from gateway.lab.download import run_download
 from gateway.lab.model import Transfer
-from gateway.lab.results import DownloadResult, DownloadWay, Stage
+from gateway.lab.results import DownloadResult, DownloadWay, Way
 
 _COLUMNS: Final = (">loss", "way", ">took", ">model", ">Mbit/s", ">faster")
 
@@ -49,9 +49,9 @@ def _row(way: DownloadWay, result: DownloadResult) -> list[object]:
     took_s = way.typical.took_s
     return [
         f"{way.loss:.1%}",
-        download_picture.NAMES[way.stage],
+        way.way.value,
         f"{took_s:.2f} s",
         f"{way.model_s:.2f} s",
         f"{result.size_bytes * 8e-6 / took_s:.0f}",
-        f"{result.way(Stage.END_TO_END, way.loss).typical.took_s / took_s:.2f}x",
+        f"{result.found(Way.END_TO_END, way.loss).typical.took_s / took_s:.2f}x",
     ]

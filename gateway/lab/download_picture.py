@@ -5,19 +5,22 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.lab import picture
 from gateway.lab.quantities import count_text
-from gateway.lab.results import DownloadResult, DownloadWay, Stage
+from gateway.lab.results import DownloadResult, DownloadWay, Way
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAMES: Final = {Stage.END_TO_END: "end to end", Stage.SPLIT: "split", Stage.TURBO_START: "everything on"}
-
-_COLORS: Final = {Stage.END_TO_END: picture.ACCENT, Stage.SPLIT: picture.PALE, Stage.TURBO_START: picture.DEEP}
+_COLORS: Final = {
+    Way.END_TO_END: picture.ACCENT,
+    Way.SPLIT: picture.PALE,
+    Way.EVERYTHING: picture.DEEP,
+    Way.BBR: picture.BRIGHT,
+}
 _STEPS: Final = 400  # of the longest curve of a diagram
 _SMOOTH: Final = 60  # and windows, at least
-_HEAD: Final = 1.5  # times the highest throughput: room for the names above it
-_LINE: Final = 0.085  # of a diagram's height
+_HEAD: Final = 1.65  # times the highest throughput: room for the names above it
+_LINE: Final = 0.082  # of a diagram's height
 
 
 def draw(result: DownloadResult) -> "Figure":
@@ -35,7 +38,7 @@ def draw(result: DownloadResult) -> "Figure":
 
 
 def _title(result: DownloadResult) -> str:
-    first, last = (result.way(stage, 0.0).typical.took_s for stage in (Stage.END_TO_END, Stage.TURBO_START))
+    first, last = (result.found(way, 0.0).typical.took_s for way in (Way.END_TO_END, Way.EVERYTHING))
     return f"{count_text(result.size_bytes, 'B')} in {last:.1f} s instead of {first:.1f}"
 
 
@@ -62,19 +65,19 @@ def _draw_diagram(axes: "Axes", result: DownloadResult, ways: Sequence[DownloadW
 
 
 def _draw_way(axes: "Axes", way: DownloadWay, points: Sequence[tuple[float, float]]) -> None:
-    color, (seconds, mbit_s) = _COLORS[way.stage], zip(*points, strict=True)
+    color, (seconds, mbit_s) = _COLORS[way.way], zip(*points, strict=True)
     axes.plot(seconds, mbit_s, color=color, linewidth=2.6)
-    if way.stage is Stage.TURBO_START:
+    if way.way is Way.EVERYTHING:
         axes.fill_between(seconds, mbit_s, color=color, alpha=0.12, linewidth=0)
     axes.plot([way.model_s], [0], "^", color=color, markersize=9, clip_on=False, zorder=5)
 
 
 def _draw_names(axes: "Axes", ways: Sequence[DownloadWay]) -> None:
     """Name the curves at the head, with how long each took, and by the model."""
-    columns = ((0.0, "left"), (0.56, "right"), (0.62, "left"))
+    columns = ((0.0, "left"), (0.68, "right"), (0.73, "left"))
     for line, way in enumerate(ways):
-        texts = (NAMES[way.stage], f"{way.typical.took_s:.1f} s", f"model {way.model_s:.1f} s")
-        looks = ((_COLORS[way.stage], 15, "bold"), (_COLORS[way.stage], 15, "bold"), (picture.QUIET, 12, "normal"))
+        texts = (way.way.value, f"{way.typical.took_s:.1f} s", f"model {way.model_s:.1f} s")
+        looks = ((_COLORS[way.way], 14, "bold"), (_COLORS[way.way], 14, "bold"), (picture.QUIET, 12, "normal"))
         for (place, side), text, (color, size, weight) in zip(columns, texts, looks, strict=True):
             axes.text(
                 place, 1 - line * _LINE, text, transform=axes.transAxes, color=color, fontsize=size, fontweight=weight,

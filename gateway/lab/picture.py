@@ -19,6 +19,7 @@ FAINT: Final = "#dde3e8"
 DEEP: Final = "#12507b"
 PALE: Final = "#8fc1e3"
 ACCENT: Final = "#d1495b"
+BRIGHT: Final = "#e5a023"
 
 _WIDTH_IN, _HEIGHT_IN = 12.8, 7.2  # a slide of 16:9
 _DOTS_PER_IN: Final = 150

@@ -158,18 +158,26 @@ class Curve:
         return self.points[place - 1][1] if place else 0
 
 
+class Way(StrEnum):
+    """How something large is downloaded, as it is called in tables and pictures."""
+
+    END_TO_END = "end to end"
+    SPLIT = "split"
+    EVERYTHING = "everything on"
+    BBR = "and BBR to the client"
+
+
 @dataclass(frozen=True, slots=True)
 class DownloadWay:
     """One way of downloading, at one loss of the last mile.
 
     Attributes:
-        stage: END_TO_END, SPLIT or TURBO_START.
         loss: the share of packets lost on the last mile, 0 to 1.
         curves: one for each repeat.
         model_s: how long the model gives for it.
     """
 
-    stage: Stage
+    way: Way
     loss: float
     curves: Sequence[Curve]
     model_s: float
@@ -197,9 +205,9 @@ class DownloadResult:
     punctuality: Punctuality
     warnings: Sequence[str] = ()
 
-    def way(self, stage: Stage, loss: float) -> DownloadWay:
-        """Give the one of this stage and loss."""
-        return next(way for way in self.ways if (way.stage, way.loss) == (stage, loss))
+    def found(self, way: Way, loss: float) -> DownloadWay:
+        """Give what was found of a way at a loss."""
+        return next(each for each in self.ways if (each.way, each.loss) == (way, loss))
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as JSON has it, the seconds that the typical download took added."""

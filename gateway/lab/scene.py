@@ -49,6 +49,7 @@ class Scene:
         stages: to be measured; END_TO_END needs no gateways.
         progress: is told what is set up.
         initial_window: of legs between gateways at TURBO_START, in segments.
+        client_congestion: congestion control from the first gateway to the client; "" for the same as everywhere.
         sysctls: settings below net that hold at every site, besides the scene's own.
 
     Raises:
@@ -62,11 +63,13 @@ class Scene:
         *,
         progress: Progress,
         initial_window: int = INITIAL_WINDOW,
+        client_congestion: str = "",
         sysctls: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._lines = lines
         self._sysctls = {**_SYSCTLS, **sysctls}
         self._initial_window = initial_window
+        self._client_congestion = client_congestion
         self._chains = {stage: _sites(stage, len(lines) - 1) for stage in stages if stage is not Stage.END_TO_END}
         with ExitStack() as undo:
             self.wan: Final = undo.enter_context(self._built())
@@ -125,10 +128,12 @@ class Scene:
 
     def _deployment(self, stage: Stage, names: Sequence[str]) -> Deployment:
         addresses = {name: self.wan.address(name) for name in names}
-        return Deployment(stage, addresses, self._origin, self._initial_window)
+        return Deployment(stage, addresses, self._origin, self._initial_window, self._client_congestion)
 
     def _start(self, progress: Progress) -> None:
-        for site in (CLIENT, SERVER, *(name for names in self._chains.values() for name in names)):
+        # A route's choice would overrule a listener's for what it accepts.
+        own = {names[0] for names in self._chains.values()} if self._client_congestion else set()
+        for site in (CLIENT, SERVER, *(name for names in self._chains.values() for name in names if name not in own)):
             _choose_congestion(self.wan, site)
         origin = [sys.executable, "-m", "gateway.lab.origin", self._origin.host, str(self._origin.port)]
         self._programs.start("origin", origin, self.wan.namespace(SERVER))

@@ -85,3 +85,11 @@ def test_it_is_known_which_pools_will_be_filled() -> None:
     assert [turbo.filled_pools(name) for name in turbo.names] == [["middle"], ["far"], []]
     assert Deployment(Stage.EARLY_SYN, ADDRESSES, DESTINATION).filled_pools("near") == []
     assert turbo.door == Endpoint("10.77.0.3", 8443)
+
+
+def test_only_the_first_gateway_s_clients_have_a_congestion_control_of_their_own() -> None:
+    deployment = Deployment(Stage.TURBO_START, ADDRESSES, DESTINATION, client_congestion="bbr")
+    paths = {"runtime_dir": Path("/run/lab"), "key_file": Path("/run/lab/overlay.key")}
+    texts = [deployment.configuration(name, **paths) for name in ADDRESSES]
+    assert [text.count("congestion") for text in texts] == [1, 0, 0]
+    assert tomllib.loads(texts[0])["listen"][0]["congestion"] == "bbr"

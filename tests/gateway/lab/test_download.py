@@ -4,10 +4,9 @@ import os
 
 import pytest
 
-from gateway.lab import download
 from gateway.lab.download import run_download, turbo_window
 from gateway.lab.model import Transfer
-from gateway.lab.results import DownloadResult, Stage
+from gateway.lab.results import DownloadResult, Way
 
 RTTS_S = (0.008, 0.02, 0.006)
 TRANSFER = Transfer(1_000_000, rate_bits_s=100e6)
@@ -40,9 +39,7 @@ def result(told: list[str]) -> DownloadResult:
 def test_each_way_is_measured_at_each_loss_and_none_is_faster_than_light(
     result: DownloadResult, told: list[str]
 ) -> None:
-    assert [(way.stage, way.loss) for way in result.ways] == [
-        (s, loss) for loss in download.LOSSES for s in download.WAYS
-    ]
+    assert [(each.way, each.loss) for each in result.ways] == [(way, loss) for loss in (0.0, 0.001) for way in Way]
     assert all(len(way.curves) == 2 for way in result.ways)
     assert all(curve.points[-1][1] == TRANSFER.size_bytes for way in result.ways for curve in way.curves)
     assert min(way.typical.took_s for way in result.ways) >= result.allowed_s
@@ -52,4 +49,5 @@ def test_each_way_is_measured_at_each_loss_and_none_is_faster_than_light(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces and TUN devices")
 def test_the_model_knows_of_loss(result: DownloadResult) -> None:
-    assert result.way(Stage.END_TO_END, 0.001).model_s > result.way(Stage.END_TO_END, 0.0).model_s
+    assert result.found(Way.END_TO_END, 0.001).model_s > result.found(Way.END_TO_END, 0.0).model_s
+    assert result.found(Way.BBR, 0.001).model_s == result.found(Way.EVERYTHING, 0.0).model_s

@@ -15,6 +15,7 @@ from gateway.lab.results import (
     Stage,
     StageResult,
     Times,
+    Way,
 )
 
 PUNCTUAL = Punctuality(packets=1_000, late=10, worst_s=0.002)
@@ -60,13 +61,13 @@ def test_a_curve_is_thinned_to_its_shape() -> None:
 
 def test_the_typical_download_is_one_that_was_made() -> None:
     curves = [Curve([(took_s, 1)]) for took_s in (4.0, 1.0, 2.0, 3.0)]
-    assert DownloadWay(Stage.SPLIT, 0.0, curves, 2.0).typical is curves[2]
+    assert DownloadWay(Way.SPLIT, 0.0, curves, 2.0).typical is curves[2]
 
 
 def test_a_download_becomes_json_and_its_ways_are_found() -> None:
-    ways = [DownloadWay(Stage.SPLIT, loss, [Curve([(3.0 + loss, 50)])], 2.5) for loss in (0.0, 0.001)]
+    ways = [DownloadWay(Way.SPLIT, loss, [Curve([(3.0 + loss, 50)])], 2.5) for loss in (0.0, 0.001)]
     result = DownloadResult([0.1], 50, 2e8, ways, 2.0, PUNCTUAL)
-    assert result.way(Stage.SPLIT, 0.001) is ways[1]
+    assert result.found(Way.SPLIT, 0.001) is ways[1]
     assert [way["took_s"] for way in json.loads(json.dumps(result.as_dict()))["ways"]] == [3.0, 3.001]
 
 
