@@ -29,9 +29,6 @@ class Places:
             if listen.early_syn and listen.dual_stack and self._local[index][0] == _ANY_IPV6:
                 self._index[_ANY_IPV4, self._local[index][1]] = index
 
-    def __len__(self) -> int:
-        return len(set(self._index.values()))
-
     def is_early(self, index: int) -> bool:
         """Tell whether the listener at `index` wants its sessions begun at the SYN."""
         return self._listens[index].early_syn

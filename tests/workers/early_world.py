@@ -56,10 +56,15 @@ class EarlyWorld(Crossroads):
         *,
         limits: Limits = Limits(early_syn_rate=0),  # noqa: B008  # frozen
         send_proxy: ProxyHeader = ProxyHeader.OFF,
+        preserve_source: bool = False,
         **more: Any,
     ) -> None:
         self._limits = limits
-        self._send_proxy = send_proxy
+        self._of_listener: dict[str, Any] = {
+            "early_syn": True,
+            "send_proxy": send_proxy,
+            "preserve_source": preserve_source,
+        }
         super().__init__(floor, **more)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._overlay = socket.create_server(("127.0.0.1", 0))
@@ -74,7 +79,7 @@ class EarlyWorld(Crossroads):
         self.early.capture = self.capture
 
     def settings(self, listen: Listen, timeouts: Timeouts) -> WorkerSettings:
-        told = super().settings(replace(listen, early_syn=True, send_proxy=self._send_proxy), timeouts)
+        told = super().settings(replace(listen, **self._of_listener), timeouts)
         self._told = replace(told, limits=self._limits)
         return self._told
 

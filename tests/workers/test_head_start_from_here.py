@@ -81,6 +81,12 @@ def test_from_here_words_for_the_destination_go_first() -> None:
         assert receive(accepted, len(header) + len(EARLY)) == header + EARLY
 
 
+def test_from_here_nothing_is_begun_in_the_name_of_a_client_that_has_proved_no_address() -> None:
+    with early_world(paths=HERE, preserve_source=True) as world:
+        world.announced()
+        assert (world.early_counts, len(world.early)) == ({}, 0)
+
+
 def test_from_here_or_else_by_a_gateway() -> None:
     with refusing_address() as address, early_world(paths=((), ("mumbai",))) as world:
         world.lead_to(Endpoint(*address))
