@@ -17,6 +17,7 @@ from gateway.findings import Finding, Level
 from gateway.host import Host
 from gateway.host_checks import Demand, check_host
 from gateway.settings import GatewaySettings
+from gateway.transparent_checks import check_transparent, takes_foreign_addresses
 from pools.key_file import read_keys
 from pools.net import trials
 from pools.net.endpoint import Endpoint
@@ -48,6 +49,7 @@ def examine(settings: GatewaySettings, *, supervisor_pid: int = 0) -> list[Findi
     ours = ports_of(supervisor_pid) if supervisor_pid else frozenset()
     return [
         *check_host(host, demand),
+        *check_transparent(host, settings.listens),
         *(try_out(*trial) for trial in _trials(demand)),
         runtime_dir(settings.runtime_dir),
         *([key_file(Path(settings.key_file))] if settings.key_file else []),
@@ -71,6 +73,7 @@ def demand_of(settings: GatewaySettings, *, cores: int) -> Demand:
         binds=tuple(binds),
         pool_legs=sum(peer.pool_max for peer in settings.peers),
         mptcp=Transport.MPTCP in transports,
+        foreign=any(map(takes_foreign_addresses, settings.listens)),
         early_syn=any(listen.early_syn for listen in settings.listens),
         windows=tuple((peer.name, peer.initial_window) for peer in settings.peers if peer.initial_window),
     )

@@ -27,6 +27,9 @@ SYSCTLS: Final = (
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.tcp_available_congestion_control",
     "net.ipv4.tcp_allowed_congestion_control",
+    "net.ipv4.ip_forward",
+    "net.ipv4.conf.all.rp_filter",
+    "net.ipv6.conf.all.forwarding",
     "fs.pipe-user-pages-soft",
 )
 

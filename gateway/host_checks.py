@@ -31,6 +31,7 @@ class Demand:
         pool_legs: to all peers together, at most; 0 without peers.
         mptcp: legs are to be MPTCP connections, to some peer or from some.
         early_syn: some listener begins sessions at their client's SYN.
+        foreign: sockets shall have addresses that are not this host's.
         windows: peers by name with the segments that legs to them shall begin with.
     """
 
@@ -42,6 +43,7 @@ class Demand:
     pool_legs: int = 0
     mptcp: bool = False
     early_syn: bool = False
+    foreign: bool = False
     windows: tuple[tuple[str, int], ...] = ()
 
 
@@ -112,7 +114,7 @@ def capture_rights(host: Host, demand: Demand) -> Finding:
     rights = [Capability.NET_RAW, Capability.NET_ADMIN, Capability.SYS_RESOURCE]
     if demand.windows:
         rights.remove(Capability.NET_ADMIN)
-    if demand.early_syn:
+    if demand.early_syn or demand.foreign:
         rights.remove(Capability.NET_RAW)
     found = "; ".join(f"CAP_{right.name} {_held(host.may(right))}" for right in rights)
     return Finding("other rights", Level.OK, f"{found}; none is needed")
