@@ -66,6 +66,10 @@ class DelayLine:
     def __repr__(self) -> str:
         return f"<DelayLine {self.terms} {self.counts} on the way: {len(self._on_the_way)}>"
 
+    def draw_anew(self, seed: int) -> None:
+        """Pick the packets to lose by a fresh generator, from now on."""
+        self._chance = Random(seed)
+
     def enter(self, packet: bytes, *, now_s: float, size_bytes: int | None = None) -> None:
         """Take a packet at `now_s`, and drop it if chance or the queue says so.
 

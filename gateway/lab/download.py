@@ -87,9 +87,9 @@ def _measured(
 ) -> dict[tuple[Way, float], list[Curve]]:
     curves: dict[tuple[Way, float], list[Curve]] = {(way, loss): [] for loss in LOSSES for way in stages}
     for loss in LOSSES:
-        scene.lose(loss)
         for turn in range(1, repeats + 1):
             for way, stage in stages.items():
+                scene.lose(loss, seed=turn)  # so that no way has more luck than another
                 curve = scene.fetch(stage, size_bytes).curve
                 curves[way, loss].append(curve.thinned(_POINTS))
                 mbit_s = size_bytes * _BITS / curve.took_s / 1e6

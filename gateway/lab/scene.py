@@ -102,11 +102,11 @@ class Scene:
         door = self._origin if stage is Stage.END_TO_END else self._deployments[stage].door
         return fetch(door, size_bytes, self.wan.namespace(CLIENT))
 
-    def lose(self, share: float) -> None:
-        """Let the client's lines lose this share of packets, both ways, from now on."""
+    def lose(self, share: float, *, seed: int | None = None) -> None:
+        """Let the client's lines lose this share of packets, both ways, from now on; with a seed all lose the same."""
         for site, terms in self._last_miles().items():
             for ends in ((CLIENT, site), (site, CLIENT)):
-                self.wan.change(*ends, replace(terms, loss=share))
+                self.wan.change(*ends, replace(terms, loss=share), seed=seed)
 
     @property
     def _origin(self) -> Endpoint:

@@ -92,9 +92,13 @@ class Wan:
         """Give the command that runs `argv` at `site`; the process becomes the program, so its pid stays."""
         return ["nsenter", f"--net={self.namespace(site)}", "--", *argv]
 
-    def change(self, start: str, end: str, terms: LineTerms) -> None:
-        """Give the line from `start` to `end` new terms, for packets that enter from now on."""
-        self._companion.ask({"change": [start, end, asdict(terms)]})
+    def change(self, start: str, end: str, terms: LineTerms, *, seed: int | None = None) -> None:
+        """Give the line from `start` to `end` new terms, for packets that enter from now on.
+
+        Args:
+            seed: of what picks the packets to lose; lines with equal seeds lose the same ones. None: as before.
+        """
+        self._companion.ask({"change": [start, end, asdict(terms)]} | ({} if seed is None else {"seed": seed}))
         self._terms[start, end] = terms
 
     def cut(self, one: str, other: str) -> None:

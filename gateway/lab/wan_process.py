@@ -5,6 +5,7 @@ that was under way.
 
     {"sites": {"a": {}, "b": {}}, "lines": [["a", "b", {"delay_s": 0.1}]]}    a line goes one way
     {"change": ["a", "b", {"delay_s": 0.2}]}                                  new terms for a line
+    {"change": ["a", "b", {"loss": 0.1}], "seed": 1}                          and what is lost is drawn anew
     {"counts": true}                                                          what became of the packets
 """
 
@@ -69,6 +70,8 @@ def obey(command: Table, carrier: Carrier) -> Table:
     if "change" in command:
         start, end, terms = command["change"]
         carrier.lines[start, end].terms = LineTerms(**terms)
+        if "seed" in command:
+            carrier.lines[start, end].draw_anew(command["seed"])
         lose_singly(carrier)
         return {}
     lines = [[start, end, asdict(line.counts)] for (start, end), line in carrier.lines.items()]

@@ -37,6 +37,17 @@ def test_a_command_changes_one_line(carrier: Carrier) -> None:
     assert [line.terms for line in carrier.lines.values()] == [LineTerms(delay_s=0.5), LineTerms()]
 
 
+@pytest.mark.parametrize(("seeds", "same"), [((7, 7), True), ((7, 8), False)])
+def test_lines_that_draw_by_equal_seeds_lose_the_same(
+    carrier: Carrier, monkeypatch: pytest.MonkeyPatch, seeds: tuple[int, int], same: bool
+) -> None:
+    monkeypatch.setattr(Site, "cut_packets", lambda _: None)
+    for (start, end), seed in zip(carrier.lines, seeds, strict=True):
+        wan_process.obey({"change": [start, end, {"loss": 0.5}], "seed": seed}, carrier)
+    fates = {fate(line) for line in carrier.lines.values()}
+    assert (len(fates) == 1) is same
+
+
 def test_sites_whose_lines_lose_some_send_packets_singly(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     cut: list[str] = []
     monkeypatch.setattr(Site, "cut_packets", lambda site: cut.append(site.name))
