@@ -83,6 +83,9 @@ def _pool(key: str, peer: PeerTable, workers: int | None) -> Iterator[Problem]:
 
 def _preconnect(document: Document) -> Iterator[Problem]:
     rules = EgressRules(tuple(document.egress.allow))
+    if document.egress.preconnect and document.egress.preserve_source:
+        rule = "must be absent where egress.preserve_source is true; no client's address is known beforehand"
+        yield Problem("egress.preconnect", rule, f"{len(document.egress.preconnect)} of them")
     for index, table in enumerate(document.egress.preconnect):
         key = f"egress.preconnect[{index}]"
         for name, value in {"to": table.to, "connections": table.connections}.items():

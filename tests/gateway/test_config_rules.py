@@ -14,6 +14,7 @@ from pools.net.errors import ConfigurationError
 
 HERE = Surroundings(uid=0, congestion_controls=frozenset({"cubic", "reno"}))
 NO_HEADER = 'must be false where mode is "redirect"; clients know of no gateway there'
+NOT_FROM_IT = "must be 0 where preserve_source is true; a connection made before there is a client is not from it"
 ITS_OWN = "must be an address and port of its own"
 
 
@@ -94,6 +95,10 @@ def lines_of(text: str, surroundings: Surroundings = HERE) -> list[str]:
         (
             listen(more="preconnect = 8"),
             ['listen[0].preconnect: must be 0 unless mode is "forward" and a path dials from here; found 8'],
+        ),
+        (
+            listen(mode="forward", more='to = "a:1"\npreconnect = 8\npreserve_source = true'),
+            [f"listen[0].preconnect: {NOT_FROM_IT}; found 8"],
         ),
         (
             listen(more='congestion = "warp"'),

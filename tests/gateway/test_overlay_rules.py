@@ -197,3 +197,10 @@ def test_what_is_kept_ready_for_peers_is_what_they_may_open(table: dict[str, Any
     assert lines_of(with_() | {"egress": egress}) == [f"egress.preconnect[1].{line}"]
     named = {"to": "db.example:5432", "connections": 1}
     assert lines_of(with_() | {"egress": egress | {"preconnect": [fine, named]}}) == []
+
+
+def test_nothing_is_kept_ready_for_peers_whose_clients_addresses_are_to_be_seen() -> None:
+    fine = {"to": "10.0.0.5:443", "connections": 8}
+    egress = {"allow": ["10.0.0.0/8:443"], "preconnect": [fine], "preserve_source": True}
+    rule = "must be absent where egress.preserve_source is true; no client's address is known beforehand"
+    assert lines_of(with_() | {"egress": egress}) == [f"egress.preconnect: {rule}; found 1 of them"]
