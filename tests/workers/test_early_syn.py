@@ -1,7 +1,9 @@
 """SYNs, accepts and limits: what is begun, for whom, and what becomes of it when nobody comes."""
 
+import gc
 import logging
 import socket
+from collections import Counter
 from contextlib import closing
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from pools.net.scoreboard import Cell
 from tests.floor import rest_of, settle, turn_until
 from tests.workers.early_world import EarlyWorld, early_world
+from workers.head_start import DialAhead, OpenAhead
+from workers.session import Session
 from workers.settings import Limits
 from workers.source_limit import SourceTable
 from workers.syn_packet import Syn
@@ -272,3 +276,40 @@ def test_the_end_of_the_worker_cancels_all() -> None:
         world.floor.in_hub(lambda: world.early.seen(world.syn_of(client)))
         settle()
         assert len(world.early) == 0
+
+
+@pytest.mark.parametrize("paths", [HERE, (("mumbai",),)])
+@pytest.mark.parametrize("comes", [True, False])
+def test_what_was_begun_is_freed_without_the_collector(
+    paths: tuple[tuple[str, ...], ...], comes: bool
+) -> None:  # a worker collects seldom
+    gc.collect()
+    gc.disable()
+    try:
+        with early_world(paths=paths, early_syn=60.0 if comes else LIFETIME_S) as world:
+            for _ in range(5):
+                _have_one(world, comes=comes)
+            kinds = Counter(
+                type(each) for each in gc.get_objects() if isinstance(each, OpenAhead | DialAhead | Session)
+            )
+        assert max(kinds.values(), default=0) <= 1, "the last one may be known to who was called last"
+    finally:
+        gc.enable()
+
+
+def _have_one(world: EarlyWorld, *, comes: bool) -> None:
+    far = world.legs.ready()
+    client = world.announced()
+    if comes:
+        world.let_in(client)
+        turn_until(lambda: world.sessions.live)
+        world.floor.in_hub(world.sessions.kill_all)
+    else:
+        let_time_pass(world)
+    world.floor.in_hub(world.early._partings.close)
+    turn_until(lambda: not (world.sessions.live or len(world.early) or world.legs.lent))
+    far.sock.close()
+    for leg in world.legs.idle:
+        leg.keeper = None
+        leg.close()
+    world.legs.idle.clear()
