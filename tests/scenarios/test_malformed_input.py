@@ -57,7 +57,9 @@ class Attack:
     def outcome(self) -> Outcome:
         """What the parsers, tested by themselves, make of it without a network."""
         if self.listener != "proxied":
-            return converse(conversation_for(_MODES[self.listener]), self.data)
+            conversation = conversation_for(_MODES[self.listener])
+            assert conversation is not None
+            return converse(conversation, self.data)
         try:
             return Outcome(destination=_NOWHERE if proxy_protocol.parse(self.data) else None)
         except ProtocolError as error:
