@@ -13,7 +13,6 @@ from pools.net.errors import Problem
 ASKING_MODES = frozenset({"socks5", "connect", "mixed"})  # the client says where it wants to go, and may say who it is
 CAPTURING_MODES = frozenset({"redirect", "tproxy"})  # the firewall leads connections here that were made to others
 _MISSING = "nothing"
-_CAPTURED_EARLY = "not yet: needs early SYN of connections that the firewall leads here"
 _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero
 _LONGEST_SOCKET = "/control.sock"
 
@@ -23,7 +22,6 @@ Rule = Callable[[str, ListenTable], Iterator[Problem]]
 def broken(document: Document, surroundings: Surroundings) -> list[Problem]:
     """Tell which rules between keys `document` breaks; keys whose value could not be read break none here."""
     return [
-        *_not_yet(document),
         *_runtime_dir(document, surroundings),
         *_listens(document),
         *_same_names(document),
@@ -32,17 +30,6 @@ def broken(document: Document, surroundings: Surroundings) -> list[Problem]:
         *_keepalive(document),
         *overlay_rules.broken(document),
     ]
-
-
-def _not_yet(document: Document) -> Iterator[Problem]:
-    """What the contract of the file names and this version cannot do."""
-    for key, listen in _keyed(document):
-        yield from _not_yet_listening(key, listen)
-
-
-def _not_yet_listening(key: str, listen: ListenTable) -> Iterator[Problem]:
-    if listen.early_syn and listen.mode in CAPTURING_MODES:
-        yield Problem(f"{key}.early_syn", _CAPTURED_EARLY, "true")
 
 
 def _runtime_dir(document: Document, surroundings: Surroundings) -> Iterator[Problem]:
@@ -101,6 +88,13 @@ def _early_syn(key: str, listen: ListenTable) -> Iterator[Problem]:
     if listen.early_syn and listen.mode in ASKING_MODES:
         rule = f'must be false where mode is "{listen.mode}"; clients say where they want to go after their SYN'
         yield Problem(f"{key}.early_syn", rule, "true")
+    captures = listen.early_syn and listen.mode in CAPTURING_MODES
+    if captures and not listen.capture:
+        rule = f'is required with early_syn where mode is "{listen.mode}"; it says what the firewall leads here'
+        yield Problem(f"{key}.capture", rule, _MISSING)
+    if listen.capture and not captures:
+        rule = 'must be absent unless early_syn is true and mode is "redirect" or "tproxy"'
+        yield Problem(f"{key}.capture", rule, "a list")
     if listen.early_syn and listen.accept_proxy:
         yield Problem(
             f"{key}.early_syn", "must be false where accept_proxy is true; who the client is comes later", "true"

@@ -20,6 +20,7 @@ from pools.net.transport import Transport
 from pools.path_choice import Choose
 from pools.peer import Peer
 from workers.settings import Limits, Listen, LogFormat, Mode, Outbound, ProxyHeader, Relay, Timeouts
+from workers.syn_filter import Target
 
 MAX_WORKERS = 1024
 PRECONNECT_LIMIT = 1000  # they bring as many descriptors, here and at the destination
@@ -84,6 +85,14 @@ def _allowed(value: object) -> EgressRule:
         raise _broken(str(error)) from error
 
 
+def _captured(value: object) -> Target:
+    """Read a destination that the firewall leads here: an address or a network, and a port or all."""
+    rule = _allowed(value)
+    if rule.network is None or len(rule.ports) not in (1, 65535):
+        raise _broken("must be an address or a network and a port or *, as in 0.0.0.0/0:443 or [2001:db8::/32]:*")
+    return Target(rule.network, rule.ports[0] if len(rule.ports) == 1 else None)
+
+
 def _workers(value: object) -> int | None:
     if value == "auto":
         return None
@@ -96,6 +105,7 @@ Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[str, AfterValidator(_path)]
 Destination = Annotated[Endpoint, PlainValidator(_destination)]
 Bind = Annotated[Endpoint, PlainValidator(_bind)]
+Captured = Annotated[Target, PlainValidator(_captured)]
 Allowed = Annotated[EgressRule, PlainValidator(_allowed)]
 Seconds = Annotated[float, Field(gt=0, le=_YEAR_S, allow_inf_nan=False)]
 SecondsOrOff = Annotated[float, Field(ge=0, le=_YEAR_S, allow_inf_nan=False)]
@@ -130,6 +140,7 @@ class ListenTable(Table):
     paths: list[list[Name]] | None = None
     choose: Annotated[Choose, Field(strict=False)] = _LISTEN.choose
     early_syn: bool = _LISTEN.early_syn
+    capture: list[Captured] = []
     accept_proxy: bool = _LISTEN.accept_proxy
     send_proxy: Annotated[ProxyHeader, Field(strict=False)] = _LISTEN.send_proxy
     dual_stack: bool = _LISTEN.dual_stack

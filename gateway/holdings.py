@@ -12,7 +12,7 @@ from pools.net.endpoint import Endpoint
 from pools.net.errors import StartError
 from pools.net.packet_socket import PacketSocketError
 from workers.listener import open_group
-from workers.settings import Listen, WorkerSettings
+from workers.settings import Listen, Mode, WorkerSettings
 from workers.shard import ShardHash
 from workers.syn_sockets import Capture, open_captures
 from workers.syn_targets import targets_of
@@ -44,7 +44,9 @@ class Holdings:
             StartError: one could not be opened; then none is left open.
         """
         holdings = cls()
-        shard = ShardHash(settings.shard_seed, settings.workers)
+        # A redirected connection's SYN is captured before its destination is changed, and accepted afterwards.
+        by_source = any(listen.mode is Mode.REDIRECT and listen.early_syn for listen in settings.listens)
+        shard = ShardHash(settings.shard_seed, settings.workers, by_source)
         try:
             for listen in settings.listens:
                 holdings.groups.append(open_group(listen, shard=shard, keepalive=settings.keepalive))

@@ -147,6 +147,7 @@ def _listen(table: ListenTable, users: Users) -> Listen:
         paths=_paths(table),
         choose=table.choose,
         early_syn=table.early_syn,
+        capture=tuple(table.capture),
         users=users,
         preserve_source=table.preserve_source,
         congestion=table.congestion,

@@ -98,11 +98,6 @@ def test_no_page_describes_a_key_that_does_not_exist() -> None:
         assert described <= set(model.model_fields), name
 
 
-def test_keys_that_are_refused_are_listed_as_such() -> None:
-    not_yet = section(CONFIGURATION, "Not yet")
-    assert {"`early_syn = true`"} <= set(re.findall(r"`[^`]*`", not_yet))
-
-
 def test_each_mode_is_named() -> None:
     annotation = str(ListenTable.model_fields["mode"].annotation)
     assert [mode for mode in re.findall(r"'(\w+)'", annotation) if f"`{mode}`" not in CONFIGURATION] == []

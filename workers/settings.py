@@ -12,6 +12,7 @@ from pools.net.keepalive import Keepalive
 from pools.net.transport import Transport
 from pools.path_choice import Choose
 from pools.peer import Peer
+from workers.syn_filter import Target
 
 
 class Mode(StrEnum):
@@ -59,6 +60,7 @@ class Listen:
         paths: gateways to cross, in order, one tuple for each path that may be taken; () dials from here.
         choose: which of them a session takes.
         early_syn: begin at the client's SYN, where it can be captured.
+        capture: for Mode.REDIRECT and Mode.TPROXY, to begin early: what the firewall leads here.
         users: name → password for SOCKS5 (RFC 1929) and HTTP Basic; empty means no authentication.
         preserve_source: legs that are dialled from here for its sessions come from the client's address.
         congestion: congestion control of inbound legs; empty leaves the system's.
@@ -79,6 +81,7 @@ class Listen:
     paths: tuple[tuple[str, ...], ...] = ((),)
     choose: Choose = Choose.FIRST
     early_syn: bool = False
+    capture: tuple[Target, ...] = ()
     users: dict[str, str] = field(default_factory=dict, repr=False)
     preserve_source: bool = False
     congestion: str = ""

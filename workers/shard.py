@@ -54,6 +54,7 @@ _FINISH: Final[_Steps] = (_Fold(16), _Multiply(0x85EB_CA6B), _Fold(13), _Multipl
 _IPV4_ADDRESSES: Final = range(12, 20, 4)
 _IPV6_ADDRESSES: Final = range(8, 40, 4)
 _IPV6_PORTS: Final = 40
+_SOURCE_PORT: Final = 0xFFFF_0000  # of the word that both ports are
 _VERSION_6: Final = 0x60
 
 
@@ -76,10 +77,13 @@ class ShardHash:
     Attributes:
         seed: 0 to 2³² - 1, the same in every process that must agree.
         slots: workers, at least 1.
+        by_source: leave the destination out, for packets whose destination the firewall changes: some are seen before
+            that and some after it, and all of a connection are to be dealt alike.
     """
 
     seed: int
     slots: int
+    by_source: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= _WORD:
@@ -96,8 +100,9 @@ class ShardHash:
             source_port: 0 to 65535.
             destination_port: 0 to 65535.
         """
-        addresses = source + destination
-        value = _applied(_MIX, self.seed ^ (source_port << 16 | destination_port))
+        addresses = source if self.by_source else source + destination
+        ports = source_port << 16 | (0 if self.by_source else destination_port)
+        value = _applied(_MIX, self.seed ^ ports)
         for word in struct.unpack(f">{len(addresses) // 4}I", addresses):
             value = _applied(_MIX, value ^ word)
         return _applied(_FINISH, value) % self.slots
@@ -127,6 +132,8 @@ class ShardHash:
         return bpf.load_byte(0) + bpf.mask(0xF0) + bpf.skip_if_equal(_VERSION_6, ipv4) + ipv4 + ipv6
 
     def _hash_of(self, load_ports: bytes, addresses: range) -> bytes:
+        if self.by_source:
+            load_ports, addresses = load_ports + bpf.mask(_SOURCE_PORT), addresses[: len(addresses) // 2]
         program = load_ports + bpf.flip(self.seed) + _assembled(_MIX)
         for offset in addresses:
             program += bpf.copy_to_x() + bpf.load_word(offset) + bpf.flip_by_x() + _assembled(_MIX)

@@ -18,6 +18,8 @@ def targets_of(listen: Listen, *, port: int) -> list[Target]:
     """
     if not listen.early_syn:
         return []
+    if listen.captures:
+        return list(listen.capture)
     address = ip_address(unmapped(listen.bind.host).partition("%")[0])
     if not address.is_unspecified:
         return [Target(ip_network(address), port)]

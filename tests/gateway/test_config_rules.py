@@ -1,5 +1,6 @@
 """What keys mean to one another: each rule, and what is close to breaking one and does not."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.surroundings import Surroundings
 from pools.handshake import OverlayKey
 from pools.key_file import written
 from pools.net.errors import ConfigurationError
+from workers.syn_filter import Target
 
 HERE = Surroundings(uid=0, congestion_controls=frozenset({"cubic", "reno"}))
 NO_HEADER = 'must be false where mode is "redirect"; clients know of no gateway there'
@@ -166,17 +168,28 @@ def test_a_listener_for_captured_connections_needs_no_more_than_its_mode(mode: s
     assert (found.mode, found.captures, found.preserve_source) == (mode, True, True)
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        (
-            listen(mode="redirect", more="early_syn = true"),
-            "listen[0].early_syn: not yet: needs early SYN of connections that the firewall leads here; found true",
-        ),
-    ],
-)
-def test_a_key_that_is_not_built_yet_says_so(text: str, line: str) -> None:
-    assert lines_of(text) == [line]
+@pytest.mark.parametrize("mode", ["redirect", "tproxy"])
+def test_captured_connections_may_begin_early_where_it_is_said_which(mode: str) -> None:
+    text = listen(mode=mode, more='early_syn = true\ncapture = ["10.0.0.0/8:443", "[::/0]:*"]')
+    assert settled(text).listens[0].capture == (
+        Target(IPv4Network("10.0.0.0/8"), 443),
+        Target(IPv6Network("::/0"), None),
+    )
+    rule = f'is required with early_syn where mode is "{mode}"; it says what the firewall leads here'
+    assert lines_of(listen(mode=mode, more="early_syn = true")) == [f"listen[0].capture: {rule}; found nothing"]
+
+
+@pytest.mark.parametrize(("mode", "more"), [("mixed", ""), ("tproxy", ""), ("forward", 'to = "a:1"\nearly_syn = true')])
+def test_what_is_captured_is_said_for_early_syn_only(mode: str, more: str) -> None:
+    rule = 'must be absent unless early_syn is true and mode is "redirect" or "tproxy"'
+    text = listen(mode=mode, more=f'{more}\ncapture = ["10.0.0.0/8:443"]')
+    assert lines_of(text) == [f"listen[0].capture: {rule}; found a list"]
+
+
+@pytest.mark.parametrize("entry", ["db.example:443", "10.0.0.0/8:80-90"])
+def test_what_is_captured_is_an_address_or_a_network_and_a_port_or_all(entry: str) -> None:
+    line, *_ = lines_of(listen(mode="tproxy", more=f'early_syn = true\ncapture = ["{entry}"]'))
+    assert line.startswith("listen[0].capture[0]: must be an address or a network and a port or *")
 
 
 def test_the_defaults_of_what_is_not_built_yet_are_accepted() -> None:

@@ -69,11 +69,15 @@ bind = "[::]:{port}"
 dual_stack = true
 mode = "{mode}"
 """
+EARLY: Final = """\
+early_syn = true
+capture = ["10.2.0.0/16:{port}", "[fd02::/16]:{port}"]"""
 NEAR: Final = f"""\
-{LISTEN.format(name="redirect", port=15001, mode="redirect")}
-{LISTEN.format(name="tproxy", port=15002, mode="tproxy")}
+{LISTEN.format(name="redirect", port=15001, mode="redirect")}{EARLY.format(port=8001)}
+{LISTEN.format(name="tproxy", port=15002, mode="tproxy")}{EARLY.format(port=8002)}
 {LISTEN.format(name="tproxy-as-client", port=15003, mode="tproxy")}preserve_source = true
-{LISTEN.format(name="through-peer", port=15004, mode="tproxy")}via = ["far"]
+{LISTEN.format(name="through-peer", port=15004, mode="tproxy")}{EARLY.format(port=8004)}
+via = ["far"]
 [[peer]]
 name = "far"
 address = "{OVERLAY}"
@@ -214,6 +218,15 @@ def test_the_server_sees_the_client_where_the_gateway_dials_as_it(world: World, 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_server_sees_the_client_through_another_gateway(world: World, version: int) -> None:
     assert world.ask(SERVER[version], CAPTURED["through-peer"]) == (CLIENT[version], SERVER[version])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("mode", ["redirect", "tproxy", "through-peer"])
+def test_sessions_begin_at_the_syn_on_the_worker_that_accepts_them(world: World, mode: str, version: int) -> None:
+    for _ in range(8):  # over two workers
+        world.ask(SERVER[version], CAPTURED[mode])
+    early = rf" {mode} .*{re.escape(at(CAPTURED[mode], SERVER[version]))} .* -- .* early=\d+$"
+    world.near.lines(early, count=8)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -1,6 +1,7 @@
 """Which listener a SYN is for, and which connection comes of it."""
 
 import socket
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -8,6 +9,7 @@ from pools.net.endpoint import Endpoint
 from tests.floor import tcp_pair
 from workers.places import Places
 from workers.settings import Listen, Mode
+from workers.syn_filter import Target
 from workers.syn_packet import Syn
 
 TO = Endpoint("app.example", 443)
@@ -81,3 +83,42 @@ def test_a_zone_is_no_part_of_a_key() -> None:
     with socket.socket() as accepted:
         key = table.key_of(0, accepted, ("fe80::7%eth0", 40_000, 0, 2))
     assert key == table.key_of_syn(Syn(("fe80::7", 40_000), ("fe80::1", 443)))
+
+
+def capturing(mode: Mode, *, port: int = 15001) -> Places:
+    targets = (Target(IPv4Network("198.51.100.0/24"), 443), Target(IPv4Network("127.0.0.0/8"), None))
+    web = Listen("web", Endpoint("0.0.0.0", port), mode, early_syn=True, capture=targets)
+    near = Listen("near", Endpoint("198.51.100.1", 443), Mode.FORWARD, TO, early_syn=True)
+    return Places([web, near], [("0.0.0.0", port), ("198.51.100.1", 443)])
+
+
+@pytest.mark.parametrize(
+    ("local", "index"),
+    [
+        (("198.51.100.9", 443), 0),
+        (("198.51.100.1", 443), 1),
+        (("198.51.100.9", 444), None),
+        (("203.0.113.9", 443), None),
+        (("203.0.113.9", 15001), None),
+        (("127.0.0.1", 9), 0),
+        (("2001:db8::1", 443), None),
+    ],
+)
+def test_what_the_firewall_leads_here_is_the_capturing_listeners(local: tuple[str, int], index: int | None) -> None:
+    assert capturing(Mode.TPROXY).of(Syn(CLIENT, local)) == index
+
+
+def test_a_captured_syn_says_where_its_client_wants_to_go() -> None:
+    local = ("198.51.100.9", 443)
+    assert capturing(Mode.TPROXY).destination(0, Syn(CLIENT, local)) == Endpoint(*local)
+
+
+@pytest.mark.parametrize("mode", [Mode.TPROXY, Mode.REDIRECT])
+def test_a_captured_connection_has_the_key_of_its_syn(mode: Mode) -> None:
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        local, client = ours.getsockname(), theirs.getsockname()
+        syn = Syn(client, local)
+        if mode is Mode.TPROXY:
+            assert capturing(mode).key_of(0, ours, client) == capturing(mode).key_of_syn(syn)
+        assert capturing(mode, port=local[1]).key_of(0, ours, client) != capturing(mode).key_of_syn(syn)

@@ -4,7 +4,7 @@ import ipaddress
 import struct
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -149,3 +149,23 @@ def test_numbers_out_of_range_are_refused(seed: int, slots: int, message: str) -
 
 def test_the_program_stays_far_below_the_kernels_limit() -> None:
     assert len(ShardHash(0xFFFF_FFFF, 64).program()) // 8 < 128  # BPF_MAXINSNS is 4096, a jump reaches 255
+
+
+@given(shard=shards, flow=flows(4) | flows(16), destination=st.binary(min_size=16, max_size=16), port=ports)
+def test_by_source_the_destination_may_change_on_the_way(
+    shard: ShardHash, flow: Flow, destination: bytes, port: int
+) -> None:
+    shard = replace(shard, by_source=True)
+    changed = replace(flow, destination=destination[: len(flow.source)], destination_port=port)
+    slots = {each.slot(shard) for each in (flow, changed)}
+    slots |= {run(shard.program(), each.packet()) for each in (flow, changed)}
+    assert len(slots) == 1
+
+
+def test_by_source_one_client_is_spread_over_all() -> None:
+    shard = ShardHash(1, 4, by_source=True)
+    counts = Counter(Flow(b"\x0a\0\0\1", b"\x0a\0\0\2", port, 443).slot(shard) for port in EVEN_PORTS)
+    expected = len(EVEN_PORTS) / 4
+    assert (
+        sum((counts[slot] - expected) ** 2 / expected for slot in range(4)) < 16.27
+    )  # chi-square, 3 degrees of freedom

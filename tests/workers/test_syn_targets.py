@@ -50,3 +50,9 @@ def test_the_port_is_the_one_that_the_kernel_chose() -> None:
 
 def test_a_listener_that_does_not_begin_early_wants_none() -> None:
     assert targets_of(listen("198.51.100.1:8443", early_syn=False), port=8443) == []
+
+
+def test_a_capturing_listener_wants_what_the_firewall_leads_to_it() -> None:
+    targets = (Target(ip_network("10.0.0.0/8"), 443), Target(ip_network("::/0"), None))
+    web = Listen("web", Endpoint("0.0.0.0", 15001), Mode.TPROXY, early_syn=True, capture=targets)
+    assert targets_of(web, port=15001) == list(targets)
