@@ -310,7 +310,7 @@ class SettingUp:
         ahead = head_start.through(session.ahead, session.via)
         session.both_connected(leg.address, at_s=0.0 if ahead is None else ahead.answered_s)
         if isinstance(greeting, PeerGreeting):
-            greeting.grant(opened)
+            greeting.grant(opened, is_followed=leg.unread_bytes(at_most=1) > 0)
         else:
             greeting.grant(_ELSEWHERE)
         self._check_gone()
