@@ -1,7 +1,7 @@
 """What a gateway is told, complete and frozen, and how a document that breaks no rule becomes it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.config_schema import Document, ListenTable, PeerTable, PreconnectTable
@@ -66,11 +66,11 @@ class GatewaySettings:
     def for_workers(self, workers: int, shard_seed: int) -> WorkerSettings:
         """Give what each of `workers` workers is told, who share connections by `shard_seed`, 0 to 2**32 - 1."""
         return WorkerSettings(
-            listens=self.listens,
+            listens=tuple(replace(listen, number=number) for number, listen in enumerate(self.listens)),
             workers=workers,
             shard_seed=shard_seed,
             gateway=self.name if self.key_file else "",
-            peers=self.peers,
+            peers=tuple(replace(peer, number=number) for number, peer in enumerate(self.peers)),
             key_file=self.key_file,
             egress=self.egress,
             preconnect=self.preconnect,

@@ -55,7 +55,7 @@ class Broker:
             lines=self._lines,
             workers=post.workers,
         )
-        self._desks = [PeerDesk(peer, post.links.link(index), around) for index, peer in enumerate(post.peers)]
+        self._desks = [PeerDesk(peer, post.links.link(peer.number), around) for peer in post.peers]
         self._lines.desks = {desk.peer.name: desk for desk in self._desks}
         loop = gevent.get_hub().loop
         self._orders = loop.io(post.channel.fileno(), _READ)
@@ -99,9 +99,7 @@ class Broker:
 
     def _beat(self) -> None:
         now_ns = monotonic_ns()
-        row = self._post.row
-        row[Cell.HEARTBEAT_NS] = now_ns
-        row[Cell.LOOP_LAG_US] = max(0, now_ns - self._due_ns) // 1000
+        self._post.row.beat(now_ns, due_ns=self._due_ns)
         self._due_ns = now_ns + round(BEAT_S * 1e9)
         for desk in self._desks:
             desk.turn()

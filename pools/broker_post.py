@@ -23,7 +23,7 @@ class BrokerPost:
         connect_s: seconds a leg may take from the look-up of its peer's name to a connection.
         resolve_every_s: seconds after which a name is asked for again.
         keepalive: for the legs it dials.
-        links: what it tells about each peer, in the order of peers; it alone writes there.
+        links: what it tells about each peer, by the peer's number; it alone writes there.
         row: its numbers on the scoreboard; it alone writes there.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking. Channels to the workers come over it, one by one.
     """

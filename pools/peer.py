@@ -26,6 +26,7 @@ class Peer:
         pool_max: legs at most, idle, lent and dialling, over all workers; a session that finds none idle may go beyond.
         magazine: rounds of a magazine to begin with.
         max_age: seconds after which a leg is replaced, up to a quarter earlier by chance.
+        number: whose row on the link board is its own, from 0; the same over reloads.
     """
 
     name: Name
@@ -38,6 +39,7 @@ class Peer:
     pool_max: int = 512
     magazine: int = 8
     max_age: float = 3600.0
+    number: int = 0
 
     @property
     def window_bytes(self) -> int:

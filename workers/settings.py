@@ -69,6 +69,7 @@ class Listen:
             choice.
         window_bytes: what the buffers of inbound legs shall have room for from the first; 0 leaves it to the system.
         preconnect: connections to `to` that are kept ready, over all workers.
+        number: its place in rows of the scoreboard, from 0; the same over reloads.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Listen:
     transport: Transport = Transport.TCP
     window_bytes: int = 0
     preconnect: int = 0
+    number: int = 0
 
     @property
     def captures(self) -> bool:

@@ -2,6 +2,11 @@
 
 Only the words are here; sending them is `pools.net.fd_passing`, acting on them whoever is told. End of file on the
 channel means that the other process died: a worker then drains within `timeouts.drain` and ends.
+
+A CONFIGURE carries, in this order: one sealed memfd with what every worker is told from now on
+(`workers.sealed_settings`), as many listening sockets of the slot as `listeners` says, in the order of the settings,
+and as many packet sockets of the slot as `captures` says. All of them, those that the worker has already, too: what it
+has and does not find among them is retired. Together they are at most `pools.net.fd_passing.DESCRIPTOR_LIMIT`.
 """
 
 from dataclasses import dataclass
@@ -13,33 +18,40 @@ import msgpack
 from pools.net.errors import Fault, ProtocolError
 from pools.net.fd_passing import MESSAGE_LIMIT
 
+LINGER_S: Final = 1.0
+"""How long a worker goes on accepting from a listener that is retired, in seconds: handshakes that had begun end."""
+
 _TEXT_LIMIT: Final = 8_192  # characters, at most 4 bytes each in UTF-8: always fits one message
 
 
 class Order(StrEnum):
     """What the supervisor tells a child.
 
-    DRAIN: accept nothing new, end when no session is left or after limit_s seconds. STOP: end now. SESSIONS: the
-    message carries one descriptor, a connected stream to the operator; write the live sessions there and close it.
-    CHANNEL: the message carries one descriptor: your end of a fresh channel between the broker and the worker in
-    `slot`. It takes the place of an earlier one.
+    DRAIN: accept nothing new once linger_s seconds are over, end when no session is left or after limit_s seconds.
+    STOP: end now. SESSIONS: the message carries one descriptor, a connected stream to the operator; write the live
+    sessions there and close it. CHANNEL: the message carries one descriptor: your end of a fresh channel between the
+    broker and the worker in `slot`. It takes the place of an earlier one. CONFIGURE: go on by the settings that the
+    message carries, with the sockets that it carries; see the module.
     """
 
     DRAIN = "drain"
     STOP = "stop"
     SESSIONS = "sessions"
     CHANNEL = "channel"
+    CONFIGURE = "configure"
 
 
 class Report(StrEnum):
     """What a child tells the supervisor.
 
     READY: it accepts. DRAINED: no session is left and it ends. FAILED: it cannot work; the message says why.
+    CONFIGURED: new sessions are by the settings of the last CONFIGURE.
     """
 
     READY = "ready"
     DRAINED = "drained"
     FAILED = "failed"
+    CONFIGURED = "configured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +61,22 @@ class OrderMessage:
     Attributes:
         limit_s: for DRAIN, seconds from now.
         slot: for CHANNEL, whose worker it leads to or comes from.
+        linger_s: for DRAIN, seconds from now in which what comes is still accepted, and at their end all that waits.
+            0 where the listening sockets live on elsewhere: what waits in them is left there.
+        listeners: for CONFIGURE, how many of the descriptors are listening sockets.
+        captures: for CONFIGURE, how many are packet sockets.
     """
 
     order: Order
     limit_s: float = 0.0
     slot: int = 0
+    linger_s: float = 0.0
+    listeners: int = 0
+    captures: int = 0
 
     def encode(self) -> bytes:
         """Give the message's bytes."""
-        return _pack({"order": self.order.value, "limit_s": self.limit_s, "slot": self.slot})
+        return _pack({name: getattr(self, name) for name in _NUMBERS} | {"order": self.order.value})
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -66,13 +85,23 @@ class OrderMessage:
         Raises:
             ProtocolError: not an order.
         """
-        match _unpack(payload):
-            case {"order": str(word), "limit_s": float() | int() as limit_s, "slot": int(slot)} if (
-                word in tuple(Order) and limit_s >= 0 and slot >= 0
-            ):
-                return cls(Order(word), float(limit_s), slot)
-            case other:
-                raise _unknown("an order, its limit_s and slot", other)
+        content = _unpack(payload)
+        if not isinstance(content, dict) or content.keys() != _FIELDS or content["order"] not in tuple(Order):
+            raise _unknown("an order, and its numbers", content)
+        for name, kinds in _NUMBERS.items():
+            if type(content[name]) not in kinds or not content[name] >= 0:
+                raise _unknown(f"an order whose {name} is a number from 0 on", content)
+        return cls(**content | {"order": Order(content["order"])})
+
+
+_NUMBERS: Final[dict[str, tuple[type, ...]]] = {
+    "limit_s": (float, int),
+    "slot": (int,),
+    "linger_s": (float, int),
+    "listeners": (int,),
+    "captures": (int,),
+}
+_FIELDS: Final = {"order", *_NUMBERS}
 
 
 @dataclass(frozen=True, slots=True)

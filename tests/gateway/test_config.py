@@ -312,6 +312,13 @@ def test_workers_are_told_all_that_concerns_them() -> None:
     )
 
 
+def test_listeners_and_peers_have_numbers_of_their_own(full: Path) -> None:
+    told = load(full, surroundings=HERE).for_workers(2, 1)
+    assert [listen.number for listen in told.listens] == list(range(len(told.listens)))
+    assert [peer.number for peer in told.peers] == list(range(len(told.peers)))
+    assert len(told.listens) > 1
+
+
 def test_a_gateway_that_knows_no_other_needs_no_name() -> None:
     assert default(surroundings=HERE).for_workers(1, 1).gateway == ""
 

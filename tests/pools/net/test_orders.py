@@ -9,10 +9,12 @@ from pools.net.errors import ProtocolError
 from pools.net.fd_passing import MESSAGE_LIMIT
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 
+SECONDS = st.floats(min_value=0, max_value=1e9)
+COUNT = st.integers(min_value=0, max_value=1_023)
 
-@given(st.sampled_from(Order), st.floats(min_value=0, max_value=1e9), st.integers(min_value=0, max_value=1_023))
-def test_orders_survive_the_channel(order: Order, limit_s: float, slot: int) -> None:
-    message = OrderMessage(order, limit_s, slot)
+
+@given(st.builds(OrderMessage, st.sampled_from(Order), SECONDS, COUNT, SECONDS, COUNT, COUNT))
+def test_orders_survive_the_channel(message: OrderMessage) -> None:
     assert OrderMessage.decode(message.encode()) == message
 
 
@@ -40,16 +42,24 @@ def test_no_bytes_do_worse_than_a_protocol_error(payload: bytes) -> None:
             kind.decode(payload)
 
 
+DRAIN = {"order": "drain", "limit_s": 1.0, "slot": 0, "linger_s": 0.0, "listeners": 0, "captures": 0}
+
+
 @pytest.mark.parametrize(
     "content",
     [
         {"order": "drain"},
-        {"order": "drain", "limit_s": 1.0},
-        {"order": "dance", "limit_s": 1.0, "slot": 0},
-        {"order": "drain", "limit_s": -1.0, "slot": 0},
-        {"order": "drain", "limit_s": "soon", "slot": 0},
-        {"order": "channel", "limit_s": 0.0, "slot": -1},
-        {"order": "channel", "limit_s": 0.0, "slot": 1.5},
+        {"order": "drain", "limit_s": 1.0, "slot": 0},
+        DRAIN | {"order": "dance"},
+        DRAIN | {"order": []},
+        DRAIN | {"limit_s": -1.0},
+        DRAIN | {"limit_s": "soon"},
+        DRAIN | {"linger_s": float("nan")},
+        DRAIN | {"slot": -1},
+        DRAIN | {"slot": 1.5},
+        DRAIN | {"listeners": True},
+        DRAIN | {"captures": -1},
+        DRAIN | {"haste": 1},
         ["drain", 1.0],
         None,
     ],
