@@ -198,6 +198,7 @@ class TimeoutsTable(Table):
     half_closed: SecondsOrOff = _TIMEOUTS.half_closed
     early_syn: Seconds = _TIMEOUTS.early_syn
     drain: Seconds = _TIMEOUTS.drain
+    retire: SecondsOrOff = _TIMEOUTS.retire
     # A worker beats four times a second; less than a second would take a busy one for a hung one.
     worker_heartbeat: Annotated[float, Field(ge=1, le=_YEAR_S, allow_inf_nan=False)] = _TIMEOUTS.worker_heartbeat
 

@@ -26,6 +26,7 @@ class Post:
         sources: counts per client address, shared by all workers; None when there is no such limit.
         origin: what the legs it dials are numbered by (`pools.ledger`): this life of the slot alone has it.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking. One to the broker comes over it, where there is one.
+        held: it waits for the order BEGIN before it accepts: another supervisor's worker does so still.
         capture: its share of the SYNs, in the shards that its listeners have; None where no listener begins early, or
             the right to capture is missing. The supervisor holds copies of these sockets too.
     """
@@ -39,3 +40,4 @@ class Post:
     origin: int
     channel: socket.socket
     capture: Capture | None = None
+    held: bool = False

@@ -113,7 +113,7 @@ class Preconnected:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds; 0 switches idle and half_closed off.
+    """Seconds; 0 switches idle and half_closed off, and the limit of retire.
 
     Attributes:
         handshake: for all a client must say before it is dialled for (PROXY header, SOCKS5, CONNECT).
@@ -121,7 +121,8 @@ class Timeouts:
         idle: a session in which no byte moves either way.
         half_closed: a session of which one side has finished and in which no byte moves.
         early_syn: how long a session that was begun at a SYN waits to be accepted.
-        drain: how long `stop` and `drain` let sessions go on.
+        drain: how long a drain lets sessions go on.
+        retire: how long sessions of before an upgrade may go on; 0 for as long as they like.
         worker_heartbeat: how old a worker's heartbeat may grow before it is replaced.
     """
 
@@ -131,6 +132,7 @@ class Timeouts:
     half_closed: float = 60.0
     early_syn: float = 3.0
     drain: float = 30.0
+    retire: float = 3600.0
     worker_heartbeat: float = 10.0
 
 

@@ -31,7 +31,7 @@ class Order(StrEnum):
     STOP: end now. SESSIONS: the message carries one descriptor, a connected stream to the operator; write the live
     sessions there and close it. CHANNEL: the message carries one descriptor: your end of a fresh channel between the
     broker and the worker in `slot`. It takes the place of an earlier one. CONFIGURE: go on by the settings that the
-    message carries, with the sockets that it carries; see the module.
+    message carries, with the sockets that it carries; see the module. BEGIN: accept; for a child that was born HELD.
     """
 
     DRAIN = "drain"
@@ -39,19 +39,22 @@ class Order(StrEnum):
     SESSIONS = "sessions"
     CHANNEL = "channel"
     CONFIGURE = "configure"
+    BEGIN = "begin"
 
 
 class Report(StrEnum):
     """What a child tells the supervisor.
 
     READY: it accepts. DRAINED: no session is left and it ends. FAILED: it cannot work; the message says why.
-    CONFIGURED: new sessions are by the settings of the last CONFIGURE.
+    CONFIGURED: new sessions are by the settings of the last CONFIGURE. HELD: it could accept, and waits for BEGIN:
+    another supervisor's children still do.
     """
 
     READY = "ready"
     DRAINED = "drained"
     FAILED = "failed"
     CONFIGURED = "configured"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ connect = 2
 idle = 0
 half_closed = 0
 drain = 3
+retire = 0
 worker_heartbeat = 4
 
 [limits]
@@ -186,7 +187,7 @@ SETTINGS = GatewaySettings(
     key_file="",  # depends on where the file is
     egress=EgressRules.parse(["10.0.0.0/8:443", "*.example:*"]),
     preconnect=(Preconnected(Endpoint("db.example", 5432), 17),),
-    timeouts=Timeouts(handshake=1, connect=2, idle=0, half_closed=0, drain=3, worker_heartbeat=4),
+    timeouts=Timeouts(handshake=1, connect=2, idle=0, half_closed=0, drain=3, retire=0, worker_heartbeat=4),
     limits=Limits(sessions=5, sessions_per_source=6, early_syn_pending=7),
     keepalive=Keepalive(idle=8, interval=9, probes=10, user_timeout=11),
     outbound=Outbound(congestion="cubic", resolve_every=5),
