@@ -32,7 +32,6 @@ TESTED_WITH = {
     "gateway/slot.py": "tests/gateway/test_supervisor.py",
     "pools/idle_leg.py": "tests/pools/test_channel.py",
     "pools/leg_account.py": "tests/pools/test_broker_client.py",
-    "pools/link_report.py": "tests/pools/test_broker.py",
     "pools/peer_desk.py": "tests/pools/test_broker.py",
     "pools/peer_legs.py": "tests/pools/test_broker_client.py",
     "pools/worker_lines.py": "tests/pools/test_broker.py",

@@ -11,7 +11,7 @@ from pools.link_health import LinkState
 from pools.net.link_board import LINK_GAUGES, LINK_WORDS, LinkBoard, LinkCell
 
 PEERS = ("mumbai", 'odd"name\\')
-ELSEWHERE = {LinkCell.STATE, LinkCell.UPDATED_NS}
+ELSEWHERE = {LinkCell.STATE, LinkCell.UPDATED_NS, LinkCell.HITS_LATELY, LinkCell.MISSES_LATELY}
 
 
 class Links(Collector):

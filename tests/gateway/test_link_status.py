@@ -42,9 +42,10 @@ def test_each_cell_is_read_into_one_attribute() -> None:
     """But for those that are shown otherwise, every cell's number turns up once, and no attribute is made of two."""
     told = read_one({cell: 100 + cell for cell in LinkCell}, now_ns=100 + LinkCell.UPDATED_NS)
     numbers = [value for name in LinkStatus.__slots__ if type(value := getattr(told, name)) is int]
-    otherwise = {LinkCell.STATE, LinkCell.CROWDED, LinkCell.UPDATED_NS, LinkCell.FILLED_TOTAL}
+    otherwise = {LinkCell.STATE, LinkCell.CROWDED, LinkCell.SHORT_MS, LinkCell.UPDATED_NS, LinkCell.FILLED_TOTAL}
     assert sorted(numbers) == sorted(100 + cell for cell in LinkCell if cell not in otherwise)
     assert (told.is_crowded, told.was_filled, told.age_s) == (True, True, 0.0)
+    assert told.short_s == (100 + LinkCell.SHORT_MS) / 1000
     assert (told.rtt_us, told.window_segments, told.misses) == (
         100 + LinkCell.RTT_US,
         100 + LinkCell.WINDOW_SEGMENTS,

@@ -28,6 +28,7 @@ def test_it_fills_pool_min_at_the_start_and_shows_it(world: World) -> None:
     wait_until(lambda: len(world.far.legs) == 5, "4 legs and the probe's")
     wait_until(lambda: broker.shows(LinkCell.STATE) == LinkState.UP.number, "a link that is up")
     wait_until(lambda: broker.shows(LinkCell.WINDOW_SEGMENTS) > 0, "the legs' windows")
+    wait_until(lambda: broker.shows(LinkCell.SHORT_MS) == 0, "no lack of legs")
     assert (broker.shows(LinkCell.IDLE_DEPOT), broker.shows(LinkCell.DIALLED_TOTAL)) == (4, 4)
     assert (broker.shows(LinkCell.DIAL_FAILED_TOTAL), broker.shows(LinkCell.MAGAZINE_ROUNDS)) == (0, 2)
     assert broker.shows(LinkCell.RTT_US) > 0

@@ -26,7 +26,7 @@ from tests.scenarios.peers_under_test import (
 VIA = ["mumbai", "singapore"]
 GATEWAYS = ("oregon", *VIA)
 WARM, SESSIONS, BATCH = 240, 800, 40
-GROWTH_BYTES = 512 * 1024
+GROWTH_BYTES = 1024 * 1024  # 800 sessions that stayed would be more: one takes 1,600 bytes
 LARGE = pattern(200_000)
 POOL_MIN = 8
 SPARE_LEGS = 60  # by which one pool, and the other at the same gateway, may differ between two rests

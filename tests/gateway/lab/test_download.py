@@ -32,7 +32,7 @@ def told() -> list[str]:
 
 @pytest.fixture(scope="module")
 def result(told: list[str]) -> DownloadResult:
-    return run_download(RTTS_S, TRANSFER, repeats=2, progress=told.append)
+    return run_download(RTTS_S, TRANSFER, repeats=1, progress=told.append)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces and TUN devices")
@@ -40,11 +40,11 @@ def test_each_way_is_measured_at_each_loss_and_none_is_faster_than_light(
     result: DownloadResult, told: list[str]
 ) -> None:
     assert [(each.way, each.loss) for each in result.ways] == [(way, loss) for loss in (0.0, 0.001) for way in Way]
-    assert all(len(way.curves) == 2 for way in result.ways)
+    assert all(len(way.curves) == 1 for way in result.ways)
     assert all(curve.points[-1][1] == TRANSFER.size_bytes for way in result.ways for curve in way.curves)
     assert min(way.typical.took_s for way in result.ways) >= result.allowed_s
     assert result.allowed_s > sum(RTTS_S) + TRANSFER.size_bytes * 8 / TRANSFER.rate_bits_s
-    assert any(text.startswith("2/2 split, loss 0.1%: ") for text in told)
+    assert any(text.startswith("1/1 split, loss 0.1%: ") for text in told)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces and TUN devices")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pools.net.link_board import LinkCell
-from pools.net.scoreboard import GAUGES, Cell, ChildState, Layout, ListenCell, Scoreboard, ScoreboardError
+from pools.net.scoreboard import GAUGES, Cell, ChildState, Duty, Layout, ListenCell, Scoreboard, ScoreboardError
 
 WORKERS = 1
 ROWS = 3
@@ -42,13 +42,36 @@ def all_words(board: Scoreboard, index: int) -> list[int]:
 def test_a_new_board_says_whose_it_is_and_is_zero(board: Scoreboard) -> None:
     assert (board.rows, board.listeners) == (ROWS, LISTENERS)
     assert (board.supervisor_pid, board.started_ns) == (4242, 5)
-    assert not any(any(all_words(board, index)) for index in range(ROWS))
-    assert not any(any(board.links.link(index).words.tolist()) for index in range(PEERS))
+    assert [sum(all_words(board, index)) for index in range(ROWS)] == [Duty.SERVES] * WORKERS + [Duty.NONE] * 2
+    assert [sum(board.links.link(index).words) for index in range(PEERS)] == [place + 1 for place in range(PEERS)]
 
 
 def test_workers_come_first_then_broker_and_admin(board: Scoreboard) -> None:
     assert board.workers == (board.row(0),)
     assert (board.broker, board.admin) == (board.row(1), board.row(2))
+
+
+def test_more_room_than_is_used_waits_for_what_a_reload_adds(path: Path) -> None:
+    board = Scoreboard.create(path, Layout(1, 1, 1), room=Layout(4, 3, 2), supervisor_pid=1, started_ns=5)
+    reader = Scoreboard.open(path)
+    assert (reader.rows, reader.listeners, reader.links.peers) == (6, 3, 2)
+    assert (reader.slots, reader.links.numbers) == ((0,), (0,))
+    board.row(0)[Cell.DUTY], board.row(3)[Cell.DUTY] = Duty.RETIRES, Duty.SERVES
+    board.links.use([1, 0])
+    assert (reader.slots, reader.links.numbers) == ((0, 3), (1, 0))
+    assert [row[Cell.DUTY] for row in reader.workers] == [Duty.RETIRES, Duty.SERVES]
+    board.row(0).clear_gauges()
+    assert reader.slots == (0, 3)
+    reader.close()
+
+
+def test_the_last_reload_is_written_down(board: Scoreboard) -> None:
+    assert (board.config_generation, board.reload_failed, board.reloaded_ns) == (1, 0, 5)
+    board.note_reload_failed()
+    assert (board.config_generation, board.reload_failed, board.reloaded_ns) == (1, 1, 5)
+    board.note_reload(77, heartbeat_limit_ns=11)
+    assert (board.config_generation, board.reload_failed, board.reloaded_ns) == (2, 0, 77)
+    assert board.heartbeat_limit_ns == 11
 
 
 def test_the_file_is_not_for_others(board: Scoreboard, path: Path) -> None:
@@ -81,6 +104,29 @@ def test_add_counts(board: Scoreboard) -> None:
     row.add(Cell.SESSIONS_TOTAL)
     row.add(Cell.SESSIONS_TOTAL, 41)
     assert row[Cell.SESSIONS_TOTAL] == 42
+
+
+def test_a_loop_that_is_late_for_an_instant_is_not_late_lately_and_one_that_is_for_long_is(board: Scoreboard) -> None:
+    row, beat_ns, second_ns = board.row(0), 250_000_000, 10**9
+    now_ns = row[Cell.HEARTBEAT_NS] = 100 * second_ns
+    row.beat(now_ns + beat_ns + second_ns, due_ns=now_ns + beat_ns)
+    assert row[Cell.LOOP_LAG_US] == 1_000_000
+    assert row[Cell.LOOP_LAG_LATELY_US] < 120_000
+    now_ns = row[Cell.HEARTBEAT_NS]
+    for _ in range(60):
+        now_ns += 2 * beat_ns
+        row.beat(now_ns, due_ns=now_ns - beat_ns)
+    assert 220_000 < row[Cell.LOOP_LAG_LATELY_US] <= 250_000
+    for _ in range(400):
+        now_ns += beat_ns
+        row.beat(now_ns, due_ns=now_ns)
+    assert (row[Cell.HEARTBEAT_NS], row[Cell.LOOP_LAG_US]) == (now_ns, 0)
+    assert row[Cell.LOOP_LAG_LATELY_US] < 100
+
+
+def test_a_beat_before_its_time_is_not_late(board: Scoreboard) -> None:
+    board.row(0).beat(1000, due_ns=5000)
+    assert (board.row(0)[Cell.LOOP_LAG_US], board.row(0)[Cell.LOOP_LAG_LATELY_US]) == (0, 0)
 
 
 def test_a_number_of_64_bits_fits_and_a_larger_one_changes_nothing(board: Scoreboard) -> None:

@@ -191,13 +191,13 @@ def test_any_cut_gives_the_same(data: bytes, cuts: list[int]) -> None:
 
 
 @given(data=spoiled(TRANSCRIPTS), cuts=cuts())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_spoiled_input_ends_alike_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     assert converse(Connect({}), data, cuts) == converse(Connect({}), data)
 
 
 @given(data=spoiled(LOGIN_TRANSCRIPTS), cuts=cuts())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_spoiled_logins_end_alike_and_keep_their_secret(data: bytes, cuts: list[int]) -> None:
     outcome = converse(Connect(USERS), data, cuts)
     assert outcome == converse(Connect(USERS), data)
@@ -205,6 +205,6 @@ def test_spoiled_logins_end_alike_and_keep_their_secret(data: bytes, cuts: list[
 
 
 @given(data=st.binary(max_size=64), filler=st.integers(0, 255), cuts=cuts())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_decided_within_the_bound(data: bytes, filler: int, cuts: list[int]) -> None:
     assert converse(Connect({}), data + bytes([filler]) * HEAD_LIMIT, cuts).decided

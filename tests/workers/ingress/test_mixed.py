@@ -56,12 +56,12 @@ def test_an_answer_before_any_byte_is_our_fault() -> None:
 
 
 @given(data=spoiled([SOCKS, CONNECT]), cuts=cuts())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_spoiled_input_ends_alike_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     assert converse(Mixed({}), data, cuts) == converse(Mixed({}), data)
 
 
 @given(data=st.binary(max_size=64), cuts=cuts())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_decided_within_the_bound(data: bytes, cuts: list[int]) -> None:
     assert converse(Mixed({}), data + b"x" * HEAD_LIMIT, cuts).decided

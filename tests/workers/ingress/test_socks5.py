@@ -152,13 +152,13 @@ def test_any_cut_gives_the_same(data: bytes, cuts: list[int]) -> None:
 
 
 @given(data=spoiled(OPEN_TRANSCRIPTS), cuts=cuts())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_spoiled_input_ends_alike_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     assert converse(Socks5({}), data, cuts) == converse(Socks5({}), data)
 
 
 @given(data=spoiled(LOGIN_TRANSCRIPTS), cuts=cuts())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_spoiled_logins_end_alike_and_keep_their_secret(data: bytes, cuts: list[int]) -> None:
     outcome = converse(Socks5(USERS), data, cuts)
     assert outcome == converse(Socks5(USERS), data)
@@ -166,7 +166,7 @@ def test_spoiled_logins_end_alike_and_keep_their_secret(data: bytes, cuts: list[
 
 
 @given(data=st.binary(max_size=64), filler=st.integers(0, 255), users=st.sampled_from([{}, USERS]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_bytes_are_decided_within_the_bound(data: bytes, filler: int, users: dict[str, str]) -> None:
     three_messages = 257 + 513 + 262
     data += bytes([filler]) * three_messages
