@@ -8,12 +8,12 @@ from gateway.findings import Finding, Level, finding
 from gateway.host import Capability, Host
 from gateway.window_checks import initial_window
 from pools.net.endpoint import Endpoint
+from pools.net.pipes import SIZE_BYTES
 from workers.capacity import RESERVED_DESCRIPTORS, descriptors_for, sessions_within, share_of
 
 _KERNEL_MIN: Final = (4, 19)  # the oldest long-term kernel with all that is used here: Debian 10's
 _PYTHON_MIN: Final = (3, 11)
-_PIPE_BYTES: Final = 256 * 1024
-_WORKER_PIPES: Final = 128  # full-sized ones at work at a time; more shrink and cost more processor time
+_WORKER_PIPES: Final = 32  # full-sized ones at work at a time; more shrink and cost more processor time
 _BUFFER_BYTES: Final = 16 * 1024 * 1024
 _FAR_RTT_S: Final = 0.2  # San Francisco to Bangalore, give or take
 _FIN_TIMEOUT_S: Final = 60
@@ -179,10 +179,10 @@ def pipe_memory(host: Host, demand: Demand) -> Finding:
     """Judge how many pipes of full size a user may have (pipe(7)); two rights lift the bound."""
     name = "fs.pipe-user-pages-soft"
     pages = (host.numbers(name) or (0,))[0]
-    pipes, need = pages * host.page_bytes // _PIPE_BYTES, demand.workers * _WORKER_PIPES
+    pipes, need = pages * host.page_bytes // SIZE_BYTES, demand.workers * _WORKER_PIPES
     bounded = pages > 0 and not (host.may(Capability.SYS_RESOURCE) or host.may(Capability.SYS_ADMIN))
-    found = f"{pipes} pipes of {_PIPE_BYTES} bytes" if bounded else "no bound for this user"
-    advice = f"sysctl -w {name}={need * _PIPE_BYTES // host.page_bytes}: smaller pipes cost processor time"
+    found = f"{pipes} pipes of {SIZE_BYTES} bytes" if bounded else "no bound for this user"
+    advice = f"sysctl -w {name}={need * SIZE_BYTES // host.page_bytes}: smaller pipes cost processor time"
     return finding(name, found, wrong=bounded and pipes < need, advice=advice)
 
 
