@@ -33,7 +33,12 @@ class LinkStatus:
         dialled: legs that came to be.
         closed: legs that ended.
         went_down: times that the link went down.
+        hits_lately: hits of about the last minute.
+        misses_lately: misses of that minute.
+        short_s: for how long there have been fewer than pool_min idle legs though the link was up; 0 where there are
+            enough.
         age_s: since the broker wrote all this; None while there is none.
+        number: the peer's, the same over reloads.
     """
 
     state: LinkState
@@ -60,7 +65,11 @@ class LinkStatus:
     closed: int
     exchanges: int
     went_down: int
+    hits_lately: int
+    misses_lately: int
+    short_s: float
     age_s: float | None
+    number: int = 0
 
     @property
     def idle(self) -> int:
@@ -80,12 +89,13 @@ def read_links(board: LinkBoard, *, now_ns: int) -> tuple[LinkStatus, ...]:
     Args:
         now_ns: monotonic clock.
     """
-    return tuple(_read_link(board.link(index), now_ns) for index in range(board.peers))
+    return tuple(_read_link(number, board.link(number), now_ns) for number in board.numbers)
 
 
-def _read_link(link: LinkRow, now_ns: int) -> LinkStatus:
+def _read_link(number: int, link: LinkRow, now_ns: int) -> LinkStatus:
     updated_ns = link[LinkCell.UPDATED_NS]
     return LinkStatus(
+        number=number,
         state=LinkState.of_number(link[LinkCell.STATE]),
         rtt_us=link[LinkCell.RTT_US],
         rtt_variation_us=link[LinkCell.RTT_VARIATION_US],
@@ -110,5 +120,8 @@ def _read_link(link: LinkRow, now_ns: int) -> LinkStatus:
         closed=link[LinkCell.CLOSED_TOTAL],
         exchanges=link[LinkCell.EXCHANGES_TOTAL],
         went_down=link[LinkCell.WENT_DOWN_TOTAL],
+        hits_lately=link[LinkCell.HITS_LATELY],
+        misses_lately=link[LinkCell.MISSES_LATELY],
+        short_s=link[LinkCell.SHORT_MS] / 1000,
         age_s=max(0, now_ns - updated_ns) / 1e9 if updated_ns else None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.link_status import LinkStatus, read_links
 from gateway.processes import Memory, Processes, ProcessReading, memory_of_cgroup
 from pools.net.clock import monotonic_ns
-from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
+from pools.net.scoreboard import Cell, ChildState, Duty, Row, Scoreboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class ChildStatus:
     """A worker, the broker or the admin child. None where there is no living process, or this user may not look.
 
     Attributes:
-        slot: the worker's, 0 and up; the broker has the number of workers, the admin child one more.
+        slot: the worker's, 0 and up; the broker's and the admin child's are beyond those that workers may have.
         core: the one it is pinned to, None for several.
         pid: 0 where none was ever started, or the last one died.
         state: what it said last; ABSENT when its process is gone, whatever it said.
@@ -32,6 +32,7 @@ class ChildStatus:
         cpu_percent: of one core, since the reading before.
         cpu_s: processor time of this process.
         restarts: how often the slot was filled again.
+        retires: it is a worker that sees its last sessions out and gets no successor, after a reload.
     """
 
     slot: int
@@ -55,6 +56,7 @@ class ChildStatus:
     descriptors: int | None
     descriptors_limit: int | None
     restarts: int
+    retires: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,14 @@ class GatewayStatus:
         is_supervisor_alive: that process still runs.
         uptime_s: since the scoreboard was made.
         heartbeat_limit_s: how old a child's heartbeat may grow, its timeouts.worker_heartbeat; 0 for no limit.
-        workers: in slot order.
+        workers: in slot order, those that retire among them.
         broker: state ABSENT where there is none.
         admin: likewise.
         links: one for each peer, in the configuration's order.
         memory: of the cgroup that limits the supervisor; None without a limit.
+        config_generation: number of the configuration that holds; 1 at the start.
+        reload_failed: the last reload changed nothing because it could not be done.
+        reloaded_age_s: since the configuration that holds was taken.
     """
 
     supervisor_pid: int
@@ -82,6 +87,9 @@ class GatewayStatus:
     admin: ChildStatus
     links: tuple[LinkStatus, ...]
     memory: Memory | None
+    config_generation: int = 1
+    reload_failed: bool = False
+    reloaded_age_s: float = 0.0
 
     @property
     def sessions(self) -> int:
@@ -105,12 +113,16 @@ def read(scoreboard: Scoreboard, processes: Processes, *, now_ns: int) -> Gatewa
         now_ns: monotonic clock.
     """
     pid, started_ns = scoreboard.supervisor_pid, scoreboard.started_ns
-    children = [_read_child(scoreboard.row(slot), slot, processes, now_ns) for slot in range(scoreboard.rows)]
+    slots = (*scoreboard.slots, scoreboard.rows - 2, scoreboard.rows - 1)
+    children = [_read_child(scoreboard.row(slot), slot, processes, now_ns) for slot in slots]
     return GatewayStatus(
         supervisor_pid=pid,
         is_supervisor_alive=processes.is_alive(pid, since_ns=started_ns, now_ns=now_ns),
         uptime_s=(now_ns - started_ns) / 1e9,
         heartbeat_limit_s=scoreboard.heartbeat_limit_ns / 1e9,
+        config_generation=scoreboard.config_generation,
+        reload_failed=bool(scoreboard.reload_failed),
+        reloaded_age_s=_age_s(scoreboard.reloaded_ns, now_ns),
         workers=tuple(children[:-2]),
         broker=children[-2],
         admin=children[-1],
@@ -131,6 +143,7 @@ def _read_child(row: Row, slot: int, processes: Processes, now_ns: int) -> Child
     process = processes.read(row[Cell.PID], since_ns=row[Cell.BOOTED_NS], now_ns=now_ns)
     return ChildStatus(
         slot=slot,
+        retires=row[Cell.DUTY] == Duty.RETIRES,
         core=process.core if process else None,
         pid=row[Cell.PID],
         state=_state(row, process),

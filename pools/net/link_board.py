@@ -1,9 +1,10 @@
-"""The scoreboard's part about links: a row of 64-bit words for each peer, in the configuration's order.
+"""The scoreboard's part about links: a row of 64-bit words for each peer, by the peer's number.
 
-The broker alone writes here, anyone may read. Rows outlive the broker as those of children do: totals go on, and
-gauges are cleared once it is dead, for what it knew is known no more.
+The broker alone writes here, the row's place excepted, which the supervisor gives it; anyone may read. Rows outlive the
+broker as those of children do: totals go on, and gauges are cleared once it is dead, for what it knew is known no more.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -29,6 +30,10 @@ class LinkCell(IntEnum):
         FIRST_SEND_BYTES: payload that its send buffer has room for.
         FIRST_RECEIVE_BYTES: window that we advertise on it.
         UPDATED_NS: when the broker last wrote the row, monotonic clock.
+        HITS_LATELY: sessions of about the last minute that found a leg ready.
+        MISSES_LATELY: those that had to dial.
+        SHORT_MS: for how long there have been fewer than pool_min idle legs though the link was up; 0 where there are
+            enough.
         HITS_TOTAL: sessions that found a leg ready.
         MISSES_TOTAL: sessions that had to dial.
         UNFIT_TOTAL: legs that a worker found dead or too old when it wanted to lend them.
@@ -57,19 +62,23 @@ class LinkCell(IntEnum):
     FIRST_ADVERTISED_BYTES = 13
     FIRST_SEND_BYTES = 14
     FIRST_RECEIVE_BYTES = 15
+    HITS_LATELY = 16
+    MISSES_LATELY = 17
+    SHORT_MS = 18
     # totals
-    HITS_TOTAL = 16
-    MISSES_TOTAL = 17
-    UNFIT_TOTAL = 18
-    DIALLED_TOTAL = 19
-    DIAL_FAILED_TOTAL = 20
-    CLOSED_TOTAL = 21
-    EXCHANGES_TOTAL = 22
-    WENT_DOWN_TOTAL = 23
-    FILLED_TOTAL = 24
+    HITS_TOTAL = 24
+    MISSES_TOTAL = 25
+    UNFIT_TOTAL = 26
+    DIALLED_TOTAL = 27
+    DIAL_FAILED_TOTAL = 28
+    CLOSED_TOTAL = 29
+    EXCHANGES_TOTAL = 30
+    WENT_DOWN_TOTAL = 31
+    FILLED_TOTAL = 32
 
 
-LINK_WORDS: Final = 32
+LINK_WORDS: Final = 40
+_PLACE_WORD: Final = LINK_WORDS - 1
 LINK_GAUGES: Final = range(LinkCell.STATE, LinkCell.HITS_TOTAL)
 
 
@@ -92,6 +101,16 @@ class LinkRow:
     def __setitem__(self, cell: LinkCell, value: int) -> None:
         self.words[cell] = value
 
+    @property
+    def place(self) -> int:
+        """The peer's place in the configuration's order, from 1 on; 0 where the row is not in use."""
+        value: int = self.words[_PLACE_WORD]
+        return value
+
+    @place.setter
+    def place(self, place: int) -> None:
+        self.words[_PLACE_WORD] = place
+
     def add(self, cell: LinkCell, amount: int = 1) -> None:
         """Add to a total. Only the broker may."""
         self.words[cell] += amount
@@ -106,7 +125,10 @@ class LinkBoard:
     """All peers' rows.
 
     Args:
-        words: as many whole rows as there are peers. Their mapping stays the caller's; `close` lets go of it.
+        words: as many whole rows as there is room for peers. Their mapping stays the caller's; `close` lets go of it.
+
+    Attributes:
+        peers: for how many there is room.
     """
 
     def __init__(self, words: memoryview) -> None:
@@ -115,10 +137,22 @@ class LinkBoard:
         self._links = tuple(LinkRow(words[start : start + LINK_WORDS]) for start in starts)
 
     def link(self, index: int) -> LinkRow:
-        """Give the row of the peer at `index` in the configuration's order, valid until `close`."""
+        """Give the row of the peer whose number is `index`, valid until `close`."""
         if not 0 <= index < self.peers:
             raise IndexError(f"no link {index}: there are {self.peers}, counted from 0")
         return self._links[index]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the peers that there are, in the configuration's order."""
+        places = {link.place: number for number, link in enumerate(self._links)}
+        return tuple(places[place] for place in sorted(places) if place)
+
+    def use(self, numbers: Iterable[int]) -> None:
+        """Say which peers there are, by number and in the configuration's order. For the supervisor."""
+        places = {number: place for place, number in enumerate(numbers, start=1)}
+        for number, link in enumerate(self._links):
+            link.place = places.get(number, 0)
 
     def clear_gauges(self) -> None:
         """Say that nothing is known of any link. For the supervisor, after the broker died."""

@@ -3,7 +3,8 @@
 Each child writes its own row and nobody else's, so no lock is needed: an aligned 8-byte store is atomic on every
 64-bit Linux. The file lies in the runtime directory, so that `gateway health` can read it when the supervisor hangs.
 
-A row outlives its process: its successor goes on counting where it stopped, which keeps totals monotonic.
+A row outlives its process: its successor goes on counting where it stopped, which keeps totals monotonic. There may
+be more room than is in use, for what a reload adds; the supervisor alone says which rows are in use, and for what.
 
 After the rows of children come those of links (pools.net.link_board).
 """
@@ -19,15 +20,20 @@ from typing import Final, Self
 from pools.net.errors import MidmileError
 from pools.net.link_board import LINK_WORDS, LinkBoard
 
-_MAGIC: Final = 0x4D69_646D_696C_6504  # "Midmile", layout 4
-_HEADER_WORDS: Final = 8
+_MAGIC: Final = 0x4D69_646D_696C_6505  # "Midmile", layout 5
+_HEADER_WORDS: Final = 16
 _WORD: Final = 8
+_FIRST_GENERATION: Final = 1
+_LATELY_NS: Final = 10 * 10**9
 
 
 class Cell(IntEnum):
     """Columns of a child's row. Gauges say what is, totals only grow; the supervisor clears gauges of the dead.
 
     Attributes:
+        DUTY: what the row is for now, the number of a `Duty`; the supervisor alone writes it.
+        LOOP_LAG_US: how late the loop was at its last heartbeat.
+        LOOP_LAG_LATELY_US: how late it has been lately, as `Row.beat` smooths it.
         LEGS_INBOUND: legs of peers that this worker accepted, authenticated and holds.
         LEGS_ACCEPTED: legs of peers that it ever held.
         OPENS: sessions that peers asked for, refused ones too.
@@ -60,6 +66,7 @@ class Cell(IntEnum):
     STATE = 2
     BOOTED_NS = 3
     HEARTBEAT_NS = 4
+    DUTY = 5
     # gauges
     SESSIONS = 8
     SESSIONS_LIMIT = 9
@@ -72,6 +79,7 @@ class Cell(IntEnum):
     CONNECTING = 16
     LEGS_INBOUND = 17
     EARLY_PENDING = 18
+    LOOP_LAG_LATELY_US = 21
     PRECONNECT_IDLE = 22
     # totals
     SESSIONS_TOTAL = 24
@@ -149,6 +157,20 @@ class ChildState(IntEnum):
     DRAINING = 3
 
 
+class Duty(IntEnum):
+    """What a worker's row is for, in Cell.DUTY.
+
+    Attributes:
+        NONE: there is no such worker, or no more.
+        SERVES: a worker is wanted there.
+        RETIRES: the worker there sees its last sessions out; it gets no successor.
+    """
+
+    NONE = 0
+    SERVES = 1
+    RETIRES = 2
+
+
 class ScoreboardError(MidmileError):
     """A scoreboard file that is missing, or not one of ours."""
 
@@ -209,6 +231,24 @@ class Row:
     def __setitem__(self, cell: Cell, value: int) -> None:
         self.words[cell] = value
 
+    def beat(self, now_ns: int, *, due_ns: int) -> None:
+        """Say that the owner's loop turns, and how late it is, now and lately.
+
+        Lately is a mean that forgets within some ten seconds, however many beats fall into them: a single loop that is
+        late for an instant is nothing to act on, and who looks now and then would miss it or see nothing else.
+
+        Args:
+            now_ns: monotonic clock.
+            due_ns: when this beat was to be.
+        """
+        words = self.words
+        late_us = max(0, now_ns - due_ns) // 1000
+        since_ns = max(0, now_ns - words[Cell.HEARTBEAT_NS])
+        step_us = late_us - words[Cell.LOOP_LAG_LATELY_US]
+        words[Cell.HEARTBEAT_NS] = now_ns
+        words[Cell.LOOP_LAG_US] = late_us
+        words[Cell.LOOP_LAG_LATELY_US] += step_us * since_ns // (since_ns + _LATELY_NS)
+
     def add(self, cell: Cell, amount: int = 1) -> None:
         """Add to a total. Only the row's owner may."""
         self.words[cell] += amount
@@ -223,7 +263,7 @@ class Row:
         self.words[ROW_WORDS + index * LISTEN_WORDS + cell] = value
 
     def clear_gauges(self) -> None:
-        """Say that nobody lives here, keeping the totals. For the supervisor, after the owner died."""
+        """Say that nobody lives here, keeping totals and duty. For the supervisor, after the owner died."""
         for cell in (Cell.PID, Cell.STATE, *GAUGES):
             self.words[cell] = 0
         for start in range(ROW_WORDS, len(self.words), LISTEN_WORDS):
@@ -236,11 +276,14 @@ class Scoreboard:
     Owns the mapping and every row of it; `close` ends them. The file itself belongs to the supervisor.
 
     Attributes:
+        room: how many workers, listeners and peers have a place here, used or not.
         rows: of children: workers first and in slot order, then the broker's, then the admin child's.
+        listeners: that each row has room for.
         links: what is known of each peer.
     """
 
     def __init__(self, mapping: mmap.mmap, layout: Layout) -> None:
+        self.room = layout
         self.rows = layout.rows
         self.listeners = layout.listeners
         self._mapping = mapping
@@ -251,17 +294,26 @@ class Scoreboard:
 
     @classmethod
     def create(
-        cls, path: Path, layout: Layout, *, supervisor_pid: int, started_ns: int, heartbeat_limit_ns: int = 0
+        cls,
+        path: Path,
+        used: Layout,
+        *,
+        supervisor_pid: int,
+        started_ns: int,
+        heartbeat_limit_ns: int = 0,
+        room: Layout | None = None,
     ) -> Self:
         """Make a zeroed scoreboard at `path`, replacing what was there in one step.
 
         Args:
             path: in a directory that only the gateway's user may write.
-            layout: what it has room for.
+            used: what is in use from the first: the first rows of each kind.
             supervisor_pid: who may be asked about it.
             started_ns: monotonic clock.
             heartbeat_limit_ns: how old a child's heartbeat may grow; 0 for no limit.
+            room: what it has room for, at least `used`; no more than that where not given.
         """
+        layout = room or used
         size = layout.words * _WORD
         draft = path.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -272,9 +324,17 @@ class Scoreboard:
         finally:
             os.close(descriptor)
         shape = (layout.workers, layout.listeners, layout.peers)
-        struct.pack_into("=7Q", mapping, 0, _MAGIC, *shape, supervisor_pid, started_ns, heartbeat_limit_ns)
+        head = (_MAGIC, *shape, supervisor_pid, started_ns, heartbeat_limit_ns, _FIRST_GENERATION, 0, started_ns)
+        struct.pack_into(f"={len(head)}Q", mapping, 0, *head)
+        scoreboard = cls(mapping, layout)
+        scoreboard._use(used)
         os.rename(draft, path)
-        return cls(mapping, layout)
+        return scoreboard
+
+    def _use(self, used: Layout) -> None:
+        for row in self._rows[: used.workers]:
+            row[Cell.DUTY] = Duty.SERVES
+        self.links.use(range(used.peers))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -313,6 +373,35 @@ class Scoreboard:
         value: int = self._words[6]
         return value
 
+    @property
+    def config_generation(self) -> int:
+        """Number of the configuration that holds: 1 at the start, one more after each reload that took effect."""
+        value: int = self._words[7]
+        return value
+
+    @property
+    def reload_failed(self) -> int:
+        """1 where the last reload changed nothing because it could not be done, else 0."""
+        value: int = self._words[8]
+        return value
+
+    @property
+    def reloaded_ns(self) -> int:
+        """When the configuration that holds was taken, at the start or by a reload; monotonic clock."""
+        value: int = self._words[9]
+        return value
+
+    def note_reload(self, now_ns: int, *, heartbeat_limit_ns: int) -> None:
+        """Write down that another configuration holds from `now_ns` on. For the supervisor."""
+        self._words[6] = heartbeat_limit_ns
+        self._words[7] += 1
+        self._words[8] = 0
+        self._words[9] = now_ns
+
+    def note_reload_failed(self) -> None:
+        """Write down that a reload could not be done. For the supervisor."""
+        self._words[8] = 1
+
     def row(self, index: int) -> Row:
         """Give the row of child `index`, 0 to rows - 1: the same one each time, valid until `close`."""
         if not 0 <= index < self.rows:
@@ -321,8 +410,13 @@ class Scoreboard:
 
     @property
     def workers(self) -> tuple[Row, ...]:
-        """The workers' rows, in slot order."""
-        return self._rows[:-2]
+        """The rows of workers that are in use, in slot order, those of workers that retire among them."""
+        return tuple(self._rows[slot] for slot in self.slots)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The numbers of these rows; there may be gaps after a reload."""
+        return tuple(slot for slot, row in enumerate(self._rows[:-2]) if row[Cell.DUTY])
 
     @property
     def broker(self) -> Row:

@@ -18,6 +18,7 @@ FULL = {
 def link(**lower: int) -> LinkStatus:
     """Give a link whose legs begin with 200 segments, but for what is said."""
     board = LinkBoard(memoryview(bytearray(LINK_WORDS * 8)).cast("Q"))
+    board.use([0])
     for cell, value in FULL.items():
         board.link(0)[cell] = lower.get(cell.name, value)
     return read_links(board, now_ns=0)[0]

@@ -111,6 +111,7 @@ def test_an_admin_child_that_hangs_degrades_and_one_that_is_off_does_not() -> No
 
 def link(state: LinkState = LinkState.UP, *, was_filled: bool = True) -> LinkStatus:
     board = LinkBoard(memoryview(bytearray(LINK_WORDS * 8)).cast("Q"))
+    board.use([0])
     board.link(0)[LinkCell.STATE] = state.number
     return replace(read_links(board, now_ns=1)[0], was_filled=was_filled)
 

@@ -10,7 +10,9 @@ from pools.net.link_board import LINK_WORDS, LinkBoard, LinkCell
 
 
 def board_of(peers: int) -> LinkBoard:
-    return LinkBoard(memoryview(bytearray(peers * LINK_WORDS * 8)).cast("Q"))
+    board = LinkBoard(memoryview(bytearray(peers * LINK_WORDS * 8)).cast("Q"))
+    board.use(range(peers))
+    return board
 
 
 def read_one(cells: dict[LinkCell, int], *, now_ns: int = 0) -> LinkStatus:
@@ -28,6 +30,12 @@ def test_each_peer_in_order() -> None:
     assert read_links(board_of(0), now_ns=0) == ()
 
 
+def test_a_reload_changes_who_is_there_and_in_which_order() -> None:
+    board = board_of(3)
+    board.use([2, 0])
+    assert [link.number for link in read_links(board, now_ns=0)] == [2, 0]
+
+
 def test_before_the_first_session_there_is_no_hit_rate_and_without_a_broker_no_age() -> None:
     link = read_one({}, now_ns=10)
     assert (link.hit_rate, link.age_s, link.was_filled, link.is_crowded) == (None, None, False, False)
@@ -41,7 +49,8 @@ def test_idle_legs_are_those_of_all_processes() -> None:
 def test_each_cell_is_read_into_one_attribute() -> None:
     """But for those that are shown otherwise, every cell's number turns up once, and no attribute is made of two."""
     told = read_one({cell: 100 + cell for cell in LinkCell}, now_ns=100 + LinkCell.UPDATED_NS)
-    numbers = [value for name in LinkStatus.__slots__ if type(value := getattr(told, name)) is int]
+    attributes = set(LinkStatus.__slots__) - {"number"}
+    numbers = [value for name in attributes if type(value := getattr(told, name)) is int]
     otherwise = {LinkCell.STATE, LinkCell.CROWDED, LinkCell.SHORT_MS, LinkCell.UPDATED_NS, LinkCell.FILLED_TOTAL}
     assert sorted(numbers) == sorted(100 + cell for cell in LinkCell if cell not in otherwise)
     assert (told.is_crowded, told.was_filled, told.age_s) == (True, True, 0.0)

@@ -49,6 +49,13 @@ def test_a_link_that_is_not_there_is_refused(board: LinkBoard, index: int) -> No
         board.link(index)
 
 
+def test_a_place_is_no_cell_and_outlives_the_broker(board: LinkBoard) -> None:
+    board.use([1])
+    board.clear_gauges()
+    assert (board.link(0).place, board.link(1).place, board.numbers) == (0, 1, (1,))
+    assert not any(board.link(1)[cell] for cell in LinkCell)
+
+
 def test_no_peers_have_no_rows() -> None:
     board = LinkBoard(memoryview(b"").cast("Q"))
     board.clear_gauges()
