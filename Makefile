@@ -8,9 +8,10 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LAB_ARGS ?=
+DIST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help start test check fix cover bench bench-smoke lab lock clean
+.PHONY: help start test check fix cover bench bench-smoke lab dist lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,9 @@ lab: $(READY) ## measure ladder, download and relays in a WAN emulated here; nee
 	$(BIN)/gateway lab ladder --picture lab-results/ladder.svg $(LAB_ARGS)
 	$(BIN)/gateway lab download --picture lab-results/download.svg
 	$(BIN)/gateway lab relay $(LAB_ARGS)
+
+dist: $(READY) ## make what hosts install: dist/ with one archive of wheels; DIST_ARGS="--machine aarch64" for other hosts
+	$(BIN)/python deploy/dist.py $(DIST_ARGS)
 
 lock: ## write requirements-dev.txt anew from pyproject.toml
 	set -euo pipefail; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
