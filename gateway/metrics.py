@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway import link_metrics, release
+from gateway.listener_status import summed
 from gateway.processes import Processes
 from gateway.status import ChildStatus, GatewayStatus, read
 from pools.net.clock import monotonic_ns
@@ -181,10 +182,6 @@ class ScoreboardCollector(Collector):
     def _sum(self, cell: Cell) -> int:
         return sum(self._scoreboard.row(index)[cell] for index in range(self._scoreboard.rows))
 
-    def _sum_of(self, listener: int, cell: ListenCell) -> int:
-        rows = (self._scoreboard.row(index) for index in range(self._scoreboard.rows))
-        return sum(row.listener(listener, cell) for row in rows)
-
     def _about_gateway(self, status: GatewayStatus) -> Iterator[Metric]:
         build = GaugeMetricFamily("midmile_build_info", "What runs; always 1.", labels=["version", "python"])
         build.add_metric([release.version(), platform.python_version()], 1)
@@ -197,11 +194,11 @@ class ScoreboardCollector(Collector):
         live = GaugeMetricFamily("midmile_listener_sessions_open", "Live sessions, by listener.", labels=["listener"])
         families: dict[str, CounterMetricFamily] = {}
         for index, name in enumerate(self._listeners):
-            live.add_metric([name], self._sum_of(index, ListenCell.SESSIONS))
+            live.add_metric([name], summed(self._scoreboard, index, ListenCell.SESSIONS))
             for cell, (family, value) in LISTENER_TOTALS.items():
                 labels = ["listener", family.label] if family.label else ["listener"]
                 at = families.setdefault(family.name, CounterMetricFamily(family.name, family.help, labels=labels))
-                at.add_metric([name, value][: len(labels)], self._sum_of(index, cell))
+                at.add_metric([name, value][: len(labels)], summed(self._scoreboard, index, cell))
         yield live
         yield from families.values()
 

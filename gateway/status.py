@@ -26,12 +26,15 @@ class ChildStatus:
         uptime_s: since it booted.
         heartbeat_age_s: since it last said that its loop turns.
         loop_lag_us: how late its loop last was.
+        loop_lag_lately_us: how late it has been lately, a mean that forgets within some ten seconds.
         sessions_per_second: new ones, as it counted lately.
         legs_inbound: legs of peers that it accepted and holds.
         accept_paused: it takes no new sessions for want of room.
+        moved_bytes: both directions, as they move; a direction's are those of sessions that were looked at or ended.
         cpu_percent: of one core, since the reading before.
         cpu_s: processor time of this process.
         restarts: how often the slot was filled again.
+        restarted_ago_s: since the death that it was last filled again for; None before the first.
         retires: it is a worker that sees its last sessions out and gets no successor, after a reload.
     """
 
@@ -42,12 +45,14 @@ class ChildStatus:
     uptime_s: float | None
     heartbeat_age_s: float | None
     loop_lag_us: int
+    loop_lag_lately_us: int
     sessions: int
     sessions_limit: int
     sessions_total: int
     sessions_per_second: int
     legs_inbound: int
     accept_paused: bool
+    moved_bytes: int
     forward_bytes: int
     backward_bytes: int
     cpu_percent: float | None
@@ -56,6 +61,7 @@ class ChildStatus:
     descriptors: int | None
     descriptors_limit: int | None
     restarts: int
+    restarted_ago_s: float | None
     retires: bool = False
 
 
@@ -95,6 +101,11 @@ class GatewayStatus:
     def sessions(self) -> int:
         """Live sessions over all workers."""
         return sum(worker.sessions for worker in self.workers)
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory of all children that can be seen; pages that they share count for each."""
+        return sum(child.rss_bytes or 0 for child in (*self.workers, self.broker, self.admin))
 
     def as_dict(self) -> dict[str, Any]:
         """Give what --json prints: the attributes by their names, states as lower-case words."""
@@ -150,12 +161,14 @@ def _read_child(row: Row, slot: int, processes: Processes, now_ns: int) -> Child
         uptime_s=_age_s(row[Cell.BOOTED_NS], now_ns) if process else None,
         heartbeat_age_s=_age_s(row[Cell.HEARTBEAT_NS], now_ns) if process else None,
         loop_lag_us=row[Cell.LOOP_LAG_US],
+        loop_lag_lately_us=row[Cell.LOOP_LAG_LATELY_US],
         sessions=row[Cell.SESSIONS],
         sessions_limit=row[Cell.SESSIONS_LIMIT],
         sessions_total=row[Cell.SESSIONS_TOTAL],
         sessions_per_second=row[Cell.SESSIONS_PER_SECOND],
         legs_inbound=row[Cell.LEGS_INBOUND],
         accept_paused=bool(row[Cell.ACCEPT_PAUSED]),
+        moved_bytes=row[Cell.COPIED_BYTES] + row[Cell.SPLICED_BYTES],
         forward_bytes=row[Cell.FORWARD_BYTES],
         backward_bytes=row[Cell.BACKWARD_BYTES],
         cpu_percent=process.cpu_percent if process else None,
@@ -164,6 +177,7 @@ def _read_child(row: Row, slot: int, processes: Processes, now_ns: int) -> Child
         descriptors=process.descriptors if process else None,
         descriptors_limit=process.descriptors_limit if process else None,
         restarts=row[Cell.RESTARTS],
+        restarted_ago_s=_age_s(row[Cell.RESTARTED_NS], now_ns) if row[Cell.RESTARTED_NS] else None,
     )
 
 

@@ -28,6 +28,7 @@ def child(slot: int, state: ChildState = ChildState.READY) -> ChildStatus:
         sessions_per_second=5,
         legs_inbound=0,
         accept_paused=False,
+        moved_bytes=3,
         forward_bytes=1,
         backward_bytes=2,
         cpu_percent=3.0,

@@ -30,7 +30,7 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
     row[Cell.PID], row[Cell.STATE] = os.getpid(), ChildState.READY
     row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()
     row[Cell.SESSIONS], row[Cell.FORWARD_BYTES], row[Cell.RESTARTS] = 7, 1000, 2
-    row[Cell.LEGS_INBOUND] = 3
+    row[Cell.LEGS_INBOUND], row[Cell.COPIED_BYTES], row[Cell.SPLICED_BYTES] = 3, 400, 900
     board.row(1)[Cell.FORWARD_BYTES] = 5
     return board
 
@@ -39,7 +39,7 @@ def test_numbers_come_from_the_row_and_from_the_kernel(scoreboard: Scoreboard) -
     status = read(scoreboard, Processes(), now_ns=monotonic_ns() + 2 * 10**9)
     worker = status.workers[0]
     assert (worker.state, worker.sessions, worker.forward_bytes, worker.restarts) == (ChildState.READY, 7, 1000, 2)
-    assert worker.legs_inbound == 3
+    assert (worker.legs_inbound, worker.moved_bytes) == (3, 1300)
     assert worker.heartbeat_age_s is not None
     assert 2.0 <= worker.heartbeat_age_s < 60.0
     assert worker.rss_bytes is not None
