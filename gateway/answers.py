@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gateway.control import Later, Reply
 from gateway.peer_process import peer_process
 from gateway.supervisor import Supervisor
 from pools.net.clock import monotonic_s
@@ -82,7 +83,7 @@ class Answers:
         self._route_lacks = route_lacks
         self._supervisor = supervisor
 
-    def answer(self, request: object, connection: socket.socket) -> dict[str, Any] | None:
+    def answer(self, request: object, connection: socket.socket) -> Reply | Later | None:
         """Do what `request` asks; None where `connection` was passed to a worker, which will write to it."""
         match request:
             case {"request": "ping"}:

@@ -4,6 +4,7 @@ What a request means is in `answers`. Only the gateway's own user and root are h
 """
 
 import logging
+import math
 import os
 import selectors
 import socket
@@ -26,8 +27,31 @@ CONNECTIONS_LIMIT: Final = 16
 
 _log = logging.getLogger(__name__)
 
-Answer = Callable[[Any, socket.socket], dict[str, Any] | None]
-"""Takes a request and its connection; gives the reply, or None where the connection was passed on."""
+Reply = dict[str, Any]
+
+
+class Later:
+    """A reply that is not known yet. Whoever answers keeps it and gives the reply once there is one."""
+
+    def __init__(self) -> None:
+        self._known: Reply | None = None
+        self._send: Callable[[Reply], None] | None = None
+
+    def reply(self, reply: Reply) -> None:
+        """Give the reply, once. An operator who has left meanwhile is no error."""
+        self._known = reply
+        if self._send is not None:
+            self._send(reply)
+
+    def attach(self, send: Callable[[Reply], None]) -> None:
+        """Say who sends it: for the server."""
+        self._send = send
+        if self._known is not None:
+            send(self._known)
+
+
+Answer = Callable[[Any, socket.socket], Reply | Later | None]
+"""Takes a request and its connection; gives the reply, now or later, or None where the connection was passed on."""
 
 
 class ControlServer:
@@ -50,7 +74,7 @@ class ControlServer:
         selector.register(listener, selectors.EVENT_READ, self._on_connection)
 
     def turn(self, now_s: float) -> None:
-        """Drop connections whose operator took too long."""
+        """Drop connections whose operator took too long; those that wait for us may wait."""
         for connection in [each for each, deadline_s in self._deadlines_s.items() if deadline_s <= now_s]:
             self._drop(connection)
 
@@ -77,6 +101,9 @@ class ControlServer:
     def _on_bytes(self, connection: socket.socket, reader: FrameReader) -> None:
         if connection not in self._deadlines_s:
             return  # dropped earlier in this turn of the loop
+        if self._waits(connection):  # and says something or leaves, which is all the same: it is out of turn
+            self._drop(connection)
+            return
         try:
             received = connection.recv(REQUEST_LIMIT)
             request = next(reader.feed(received), None)
@@ -85,14 +112,28 @@ class ControlServer:
             self._drop(connection)
             return
         if request is not None:
-            self._reply(connection, self.answer(request, connection))
-        if request is not None or not received:
+            self._answered(connection, self.answer(request, connection))
+        elif not received:
             self._drop(connection)
 
-    def _reply(self, connection: socket.socket, reply: dict[str, Any] | None) -> None:
-        if reply is not None:
-            with suppress(OSError):  # the operator left; a reply always fits an empty socket's buffer
-                connection.send(frame(reply))
+    def _answered(self, connection: socket.socket, reply: Reply | Later | None) -> None:
+        if isinstance(reply, Later):
+            self._deadlines_s[connection] = math.inf
+            reply.attach(partial(self._reply, connection))
+        elif reply is None:
+            self._drop(connection)
+        else:
+            self._reply(connection, reply)
+
+    def _reply(self, connection: socket.socket, reply: Reply) -> None:
+        if connection not in self._deadlines_s:
+            return  # the operator has left
+        with suppress(OSError):  # the operator left; a reply always fits an empty socket's buffer
+            connection.send(frame(reply))
+        self._drop(connection)
+
+    def _waits(self, connection: socket.socket) -> bool:
+        return self._deadlines_s[connection] == math.inf
 
     def _drop(self, connection: socket.socket) -> None:
         del self._deadlines_s[connection]

@@ -1,12 +1,15 @@
 import os
+import selectors
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway import control_client
-from gateway.control import CONNECTIONS_LIMIT, REQUEST_LIMIT
+from gateway.control import CONNECTIONS_LIMIT, REQUEST_LIMIT, ControlServer, Later, open_listener
 from gateway.control_client import NoAnswer, NotRunning, ask
 from workers.operator_wire import FrameReader, frame
 
@@ -77,6 +80,37 @@ def test_silent_operators_are_bounded_and_dropped_in_time(start: Start) -> None:
         assert connection.recv(10) == b""  # the deadline
         connection.close()
     assert ask(gateway.runtime_dir, {"request": "ping"})["ok"]
+
+
+@pytest.mark.parametrize("when", ["at once", "later", "after the operator has left"])
+def test_a_reply_may_come_later_and_an_operator_who_left_is_no_error(tmp_path: Path, when: str) -> None:
+    later = Later()
+    with ExitStack() as owned:
+        selector = owned.enter_context(selectors.DefaultSelector())
+        server = owned.enter_context(closing(ControlServer(open_listener(tmp_path / "control.sock"), selector)))
+        operator = owned.enter_context(socket.socket(socket.AF_UNIX))
+
+        def hear() -> None:
+            while ready := selector.select(0):
+                for key, _ in ready:
+                    key.data()
+
+        server.answer = lambda _request, _connection: later
+        if when == "at once":
+            later.reply({"ok": True})
+        operator.connect(str(tmp_path / "control.sock"))
+        operator.sendall(frame({"request": "anything"}))
+        hear()
+        server.turn(float("1e12"))  # whoever waits for us is not dropped for being silent
+        if when == "after the operator has left":
+            operator.shutdown(socket.SHUT_RDWR)
+            hear()
+        if when != "at once":
+            later.reply({"ok": True})
+        expected = [] if when == "after the operator has left" else [{"ok": True}]
+        assert list(FrameReader().feed(operator.recv(1000))) == expected
+        assert operator.recv(1000) == b""
+        assert len(selector.get_map()) == 1  # the listener
 
 
 def test_nobody_there_is_told_from_somebody_who_is_silent(start: Start, tmp_path: Any) -> None:
