@@ -77,7 +77,8 @@ class LinkCell(IntEnum):
     FILLED_TOTAL = 32
 
 
-LINK_WORDS: Final = 40
+LINK_WORDS: Final = 56
+_CARRIED: Final = 16  # from a total's word to that of the same total as an earlier supervisor's broker counted it
 _PLACE_WORD: Final = LINK_WORDS - 1
 LINK_GAUGES: Final = range(LinkCell.STATE, LinkCell.HITS_TOTAL)
 
@@ -95,8 +96,9 @@ class LinkRow:
         self.words = words
 
     def __getitem__(self, cell: LinkCell) -> int:
+        """Give a gauge, or a total with what was carried on."""
         value: int = self.words[cell]
-        return value
+        return value + self.words[cell + _CARRIED] if cell >= LinkCell.HITS_TOTAL else value
 
     def __setitem__(self, cell: LinkCell, value: int) -> None:
         self.words[cell] = value
@@ -110,6 +112,10 @@ class LinkRow:
     @place.setter
     def place(self, place: int) -> None:
         self.words[_PLACE_WORD] = place
+
+    def carry(self, cell: LinkCell, amount: int) -> None:
+        """Add to a total what an earlier supervisor's broker counted. Only the supervisor may."""
+        self.words[cell + _CARRIED] += amount
 
     def add(self, cell: LinkCell, amount: int = 1) -> None:
         """Add to a total. Only the broker may."""

@@ -31,6 +31,8 @@ class Cell(IntEnum):
     """Columns of a child's row. Gauges say what is, totals only grow; the supervisor clears gauges of the dead.
 
     Attributes:
+        RESTARTED_NS: when the child died that RESTARTS last counted, monotonic clock; 0 before the first. The
+            supervisor writes both, while nobody lives here.
         DUTY: what the row is for now, the number of a `Duty`; the supervisor alone writes it.
         LOOP_LAG_US: how late the loop was at its last heartbeat.
         LOOP_LAG_LATELY_US: how late it has been lately, as `Row.beat` smooths it.
@@ -67,6 +69,7 @@ class Cell(IntEnum):
     BOOTED_NS = 3
     HEARTBEAT_NS = 4
     DUTY = 5
+    RESTARTED_NS = 6
     # gauges
     SESSIONS = 8
     SESSIONS_LIMIT = 9
@@ -180,7 +183,8 @@ class Layout:
     """How much room a scoreboard has.
 
     Attributes:
-        workers: each has a row, in slot order; after them come the broker's and the admin child's, used or not.
+        workers: each has a row, in slot order; after them come one that carries totals on, the broker's and the admin
+            child's, used or not.
         listeners: that each of these rows keeps numbers for.
         peers: each has a link's row, after all others.
     """
@@ -192,7 +196,7 @@ class Layout:
     @property
     def rows(self) -> int:
         """Children's rows."""
-        return self.workers + 2
+        return self.workers + 3
 
     @property
     def row_words(self) -> int:
@@ -277,7 +281,7 @@ class Scoreboard:
 
     Attributes:
         room: how many workers, listeners and peers have a place here, used or not.
-        rows: of children: workers first and in slot order, then the broker's, then the admin child's.
+        rows: workers' first and in slot order, then the one that carries totals on, the broker's, the admin child's.
         listeners: that each row has room for.
         links: what is known of each peer.
     """
@@ -416,7 +420,12 @@ class Scoreboard:
     @property
     def slots(self) -> tuple[int, ...]:
         """The numbers of these rows; there may be gaps after a reload."""
-        return tuple(slot for slot, row in enumerate(self._rows[:-2]) if row[Cell.DUTY])
+        return tuple(slot for slot, row in enumerate(self._rows[:-3]) if row[Cell.DUTY])
+
+    @property
+    def carried(self) -> Row:
+        """The row of nobody: totals that an earlier supervisor's children counted. The supervisor writes it."""
+        return self._rows[-3]
 
     @property
     def broker(self) -> Row:

@@ -78,7 +78,7 @@ def test_a_stopped_gateway_can_still_be_read_from_its_file(scoreboard: Scoreboar
 def test_json_has_units_in_its_keys_and_words_for_states(scoreboard: Scoreboard) -> None:
     facts = json.loads(json.dumps(read(scoreboard, Processes(), now_ns=monotonic_ns()).as_dict()))
     assert [worker["state"] for worker in facts["workers"]] == ["ready", "absent"]
-    assert (facts["broker"]["slot"], facts["admin"]["slot"]) == (2, 3)
+    assert (facts["broker"]["slot"], facts["admin"]["slot"]) == (3, 4)
     assert facts["broker"]["state"] == "absent"
     assert [link["state"] for link in facts["links"]] == ["down"]
     assert facts["sessions"] == 7

@@ -49,6 +49,18 @@ def test_a_link_that_is_not_there_is_refused(board: LinkBoard, index: int) -> No
         board.link(index)
 
 
+def test_what_is_carried_on_counts_besides_what_the_broker_counts(board: LinkBoard) -> None:
+    totals = [cell for cell in LinkCell if cell not in LINK_GAUGES]
+    board.use([0, 1])
+    for number, cell in enumerate(totals):
+        board.link(0)[cell] = 100
+        board.link(0).carry(cell, number)
+        board.link(0).carry(cell, 1000)
+    board.link(0).add(LinkCell.HITS_TOTAL)
+    assert [board.link(0)[cell] for cell in totals] == [1101, *range(1101, 1100 + len(totals))]
+    assert (board.numbers, board.link(0)[LinkCell.SHORT_MS]) == ((0, 1), 0)
+
+
 def test_a_place_is_no_cell_and_outlives_the_broker(board: LinkBoard) -> None:
     board.use([1])
     board.clear_gauges()

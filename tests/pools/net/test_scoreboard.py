@@ -12,7 +12,7 @@ from pools.net.link_board import LinkCell
 from pools.net.scoreboard import GAUGES, Cell, ChildState, Duty, Layout, ListenCell, Scoreboard, ScoreboardError
 
 WORKERS = 1
-ROWS = 3
+ROWS = WORKERS + 3
 LISTENERS = 2
 PEERS = 2
 
@@ -42,19 +42,19 @@ def all_words(board: Scoreboard, index: int) -> list[int]:
 def test_a_new_board_says_whose_it_is_and_is_zero(board: Scoreboard) -> None:
     assert (board.rows, board.listeners) == (ROWS, LISTENERS)
     assert (board.supervisor_pid, board.started_ns) == (4242, 5)
-    assert [sum(all_words(board, index)) for index in range(ROWS)] == [Duty.SERVES] * WORKERS + [Duty.NONE] * 2
+    assert [sum(all_words(board, index)) for index in range(ROWS)] == [Duty.SERVES] * WORKERS + [Duty.NONE] * 3
     assert [sum(board.links.link(index).words) for index in range(PEERS)] == [place + 1 for place in range(PEERS)]
 
 
-def test_workers_come_first_then_broker_and_admin(board: Scoreboard) -> None:
+def test_workers_come_first_then_what_is_carried_on_then_broker_and_admin(board: Scoreboard) -> None:
     assert board.workers == (board.row(0),)
-    assert (board.broker, board.admin) == (board.row(1), board.row(2))
+    assert (board.carried, board.broker, board.admin) == (board.row(1), board.row(2), board.row(3))
 
 
 def test_more_room_than_is_used_waits_for_what_a_reload_adds(path: Path) -> None:
     board = Scoreboard.create(path, Layout(1, 1, 1), room=Layout(4, 3, 2), supervisor_pid=1, started_ns=5)
     reader = Scoreboard.open(path)
-    assert (reader.rows, reader.listeners, reader.links.peers) == (6, 3, 2)
+    assert (reader.rows, reader.listeners, reader.links.peers) == (7, 3, 2)
     assert (reader.slots, reader.links.numbers) == ((0,), (0,))
     board.row(0)[Cell.DUTY], board.row(3)[Cell.DUTY] = Duty.RETIRES, Duty.SERVES
     board.links.use([1, 0])
@@ -139,7 +139,7 @@ def test_a_number_of_64_bits_fits_and_a_larger_one_changes_nothing(board: Scoreb
 
 @pytest.mark.parametrize("index", [-1, ROWS])
 def test_a_row_that_is_not_there_is_refused(board: Scoreboard, index: int) -> None:
-    with pytest.raises(IndexError, match=f"from 0 to 2; found {index}"):
+    with pytest.raises(IndexError, match=f"from 0 to 3; found {index}"):
         board.row(index)
 
 
