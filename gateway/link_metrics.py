@@ -31,6 +31,11 @@ _TAKES = LinkFamily("midmile_pool_takes", "Sessions that wanted a pool leg, by w
 _DIALLED = LinkFamily("midmile_pool_dialled", "Pool legs that came to be, also those that a session had to dial.")
 _DIAL_FAILED = LinkFamily("midmile_pool_dials_failed", "Attempts to dial a pool leg that made none.")
 _FIRST = LinkFamily("midmile_link_first_window_bytes", "What else bounds a leg's window at first.", "bound")
+_SHORT = LinkFamily(
+    "midmile_pool_short_seconds",
+    "For how long fewer than pool_min legs have been idle though the link was up.",
+    scale=1000,
+)
 _RTT = LinkFamily("midmile_link_rtt_seconds", "Smoothed round-trip time of probes.", scale=1_000_000)
 _VARIATION = LinkFamily("midmile_link_rtt_variation_seconds", "Its smoothed variation.", scale=1_000_000)
 _LOSS = LinkFamily("midmile_link_loss_ratio", "Part of the recent probes that was lost.", scale=1_000_000)
@@ -55,9 +60,13 @@ GAUGES: Final[Mapping[LinkCell, tuple[LinkFamily, str]]] = {
     LinkCell.FIRST_SEND_BYTES: (_FIRST, "send_buffer"),
     LinkCell.FIRST_RECEIVE_BYTES: (_FIRST, "receive"),
     LinkCell.MAGAZINE_ROUNDS: (LinkFamily("midmile_pool_magazine_rounds", "Size of a magazine."), ""),
+    LinkCell.SHORT_MS: (_SHORT, ""),
     LinkCell.CROWDED: (LinkFamily("midmile_pool_crowded", "1 while there are more legs than pool_max."), ""),
 }
-"""Every gauge of a link, its metric, and its label's value there. State and age have metrics of their own."""
+"""Every gauge of a link, its metric, and its label's value there.
+
+State has a metric of its own; age is of use to nobody, and Prometheus has its own way to look at the last minute.
+"""
 
 TOTALS: Final[Mapping[LinkCell, tuple[LinkFamily, str]]] = {
     LinkCell.HITS_TOTAL: (_TAKES, "hit"),

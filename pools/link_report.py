@@ -5,9 +5,10 @@ from statistics import median_low
 from typing import Any
 
 from pools.broker_messages import Stats
+from pools.last_minute import LastMinute
 from pools.leg import PoolLeg
 from pools.leg_account import median_window
-from pools.link_health import LinkHealth
+from pools.link_health import LinkHealth, LinkState
 from pools.net.clock import monotonic_ns
 from pools.net.link_board import LinkCell, LinkRow
 from pools.net.socket_buffers import send_room_bytes
@@ -33,6 +34,8 @@ class LinkReport:
         self._row = row
         self._heard: dict[int, Stats] = {}
         self._was_filled = False
+        self._lately = LastMinute()
+        self._filled_ns = monotonic_ns()  # when pool_min legs were last idle, or nobody could expect that
 
     def worker_said(self, slot: int, stats: Stats) -> None:
         """Add what a worker has counted since its last report on this channel; the first is where it counts from."""
@@ -68,8 +71,10 @@ class LinkReport:
         row[LinkCell.DIALLING] = pool.dialling + pool.worker_dialling
         row[LinkCell.MAGAZINE_ROUNDS] = pool.depot.size
         row[LinkCell.CROWDED] = int(is_crowded)
-        row[LinkCell.UPDATED_NS] = monotonic_ns()
-        return self._note_filled(len(pool.ledger) - pool.lent >= pool.limits.pool_min)
+        row[LinkCell.UPDATED_NS] = now_ns = monotonic_ns()
+        is_filled = len(pool.ledger) - pool.lent >= pool.limits.pool_min
+        self._write_lately(now_ns, is_short=health.state is LinkState.UP and not is_filled)
+        return self._note_filled(is_filled)
 
     def write_window(self, legs: Iterable[PoolLeg]) -> None:
         """Write the median congestion window of idle legs: the median of what the workers and the depot have."""
@@ -85,6 +90,15 @@ class LinkReport:
         row[LinkCell.FIRST_ADVERTISED_BYTES] = info.snd_wnd_bytes
         row[LinkCell.FIRST_RECEIVE_BYTES] = info.rcv_wnd_bytes
         row[LinkCell.FIRST_SEND_BYTES] = 0 if leg is None else send_room_bytes(leg.socket)
+
+    def _write_lately(self, now_ns: int, *, is_short: bool) -> None:
+        """Write what an operator could tell only by several looks: how the last minute went, how long legs lack."""
+        row = self._row
+        totals = row[LinkCell.HITS_TOTAL], row[LinkCell.MISSES_TOTAL]
+        row[LinkCell.HITS_LATELY], row[LinkCell.MISSES_LATELY] = self._lately.growth(*totals, now_s=now_ns / 1e9)
+        if not is_short:
+            self._filled_ns = now_ns
+        row[LinkCell.SHORT_MS] = (now_ns - self._filled_ns) // 1_000_000
 
     def _note_filled(self, is_filled: bool) -> bool:
         has_risen = is_filled and not self._was_filled

@@ -51,8 +51,7 @@ class Pulse:
     def _beat(self) -> None:
         now_ns = monotonic_ns()
         row = self._row
-        row[Cell.HEARTBEAT_NS] = now_ns
-        row[Cell.LOOP_LAG_US] = max(0, now_ns - self._due_ns) // 1000
+        row.beat(now_ns, due_ns=self._due_ns)
         self._due_ns = now_ns + _BEAT_NS
         self._tally.write()
         row[Cell.COPIED_BYTES] = self._copied + self._room.copied_bytes
