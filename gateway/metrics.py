@@ -222,7 +222,11 @@ def _totals(samples: Iterable[tuple[Family, str, int]]) -> Iterator[Metric]:
 def _about_workers(workers: Sequence[ChildStatus]) -> Iterator[Metric]:
     yield _per_worker("up", "1 while it accepts.", {w.slot: w.state is ChildState.READY for w in workers})
     yield _per_worker("sessions_open", "Live sessions.", {w.slot: w.sessions for w in workers})
-    yield _per_worker("loop_lag_seconds", "How late its loop last was.", {w.slot: w.loop_lag_us / 1e6 for w in workers})
+    yield _per_worker(
+        "loop_lag_seconds",
+        "How late its loop is, smoothed over some ten seconds.",
+        {w.slot: w.loop_lag_lately_us / 1e6 for w in workers},
+    )
     yield _per_worker("heartbeat_age_seconds", "Since its loop turned.", {w.slot: w.heartbeat_age_s for w in workers})
     yield _per_worker("resident_memory_bytes", "Resident memory.", {w.slot: w.rss_bytes for w in workers})
     yield _per_worker("open_fds", "Open descriptors.", {w.slot: w.descriptors for w in workers})

@@ -150,6 +150,7 @@ class Slot:
     def schedule(self, now_s: float) -> float:
         """Want another child after the back-off, and give its delay in seconds."""
         self.restart_at_s = now_s + self.back_off.delay_s
+        self.role.row[Cell.RESTARTED_NS] = int(now_s * 1e9)
         self.role.row.add(Cell.RESTARTS)  # nobody else writes here while the place is empty
         return self.back_off.delay_s
 

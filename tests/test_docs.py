@@ -21,9 +21,9 @@ from gateway import config
 from gateway.cli import app
 from gateway.config_schema import Document, ListenTable
 from gateway.exit_codes import ExitCode
-from gateway.health import Level
 from gateway.metrics import TOTALS, ScoreboardCollector
 from gateway.overlay_key import create
+from gateway.reasons import Level
 from gateway.surroundings import Surroundings
 from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint

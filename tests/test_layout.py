@@ -27,6 +27,7 @@ TESTED_WITH = {
     "gateway/crew.py": "tests/gateway/test_supervisor.py",
     "gateway/lab/programs_process.py": "tests/gateway/lab/test_programs.py",
     "gateway/launch.py": "tests/gateway/test_supervisor.py",
+    "gateway/reasons.py": "tests/gateway/test_health.py",
     "gateway/roles.py": "tests/gateway/test_supervisor.py",
     "gateway/settings.py": "tests/gateway/test_config.py",
     "gateway/slot.py": "tests/gateway/test_supervisor.py",
