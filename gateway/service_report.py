@@ -1,0 +1,115 @@
+"""What the service manager is told of a gateway, and when: from a look at it at each turn of the supervisor's loop.
+
+How it is said is systemd's protocol (gateway.systemd). What is told comes from `look` alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.restart_policy import KILL_AFTER_S
+from gateway.supervisor import Phase
+from gateway.systemd import Notifier
+
+STATUS_S: Final = 2.0
+"""At most one status line in this time: sessions come and go by the thousand."""
+
+EXTENSION_S: Final = 20.0
+"""What a drain asks for, again and again: a supervisor that hangs in the middle of it is not waited for much longer."""
+
+HOPELESS_S: Final = KILL_AFTER_S + 3.0
+"""A worker silent for this long beyond its limit is one that the supervisor does not get rid of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a gateway stands.
+
+    Attributes:
+        phase: of its life.
+        wanted: workers, by its configuration.
+        silent_s: for each worker that is there and was ready, how long ago its loop last turned.
+        silence_limit_s: how long that may be (timeouts.worker_heartbeat).
+        sessions: live ones.
+        generation: of the configuration; one more with each reload.
+        left_s: until a drain ends; 0 where none is under way.
+    """
+
+    phase: Phase
+    wanted: int
+    silent_s: tuple[float, ...]
+    silence_limit_s: float
+    sessions: int
+    generation: int = 1
+    left_s: float = 0.0
+
+
+def status_line(now: Standing) -> str:
+    """Say in one line how the gateway stands, for `systemctl status`."""
+    present = len(now.silent_s)
+    workers = str(now.wanted) if present == now.wanted else f"{present} of {now.wanted}"
+    noun = "worker" if now.wanted == 1 else "workers"
+    match now.phase:
+        case Phase.STARTING:
+            return f"starting: {workers} {noun} ready"
+        case Phase.RUNNING:
+            return f"serving: {workers} {noun}, {now.sessions} sessions; config generation {now.generation}"
+        case Phase.DRAINING:
+            return f"draining: {now.sessions} sessions left, up to {now.left_s:.0f} s"
+        case Phase.STOPPING:
+            return "stopping"
+
+
+def is_well(now: Standing) -> bool:
+    """Tell whether the watchdog is to be fed.
+
+    What it does ends every session, so it is for what nobody here can mend. A worker that hangs is replaced, so it
+    counts only once that should have happened. While running, somebody must serve. A start and an end have limits of
+    their own.
+    """
+    if now.phase in (Phase.STARTING, Phase.STOPPING):
+        return True
+    if now.phase is Phase.RUNNING and not now.silent_s:
+        return False
+    return all(silent_s <= now.silence_limit_s + HOPELESS_S for silent_s in now.silent_s)
+
+
+class ServiceReport:
+    """Keeps the service manager informed.
+
+    Args:
+        look: gives the gateway's standing at a time, monotonic seconds.
+    """
+
+    def __init__(self, notifier: Notifier, look: Callable[[float], Standing]) -> None:
+        self._notifier = notifier
+        self._look = look
+        self._phase = Phase.STARTING
+        self._told_s = float("-inf")
+
+    def ready(self, now_s: float) -> None:
+        """Tell that every worker is ready: after the start, or after a reload, done or refused."""
+        self._notifier.ready(status_line(self._look(now_s)))
+
+    def reloading(self) -> None:
+        """Tell that a reload begins; `ready` ends it."""
+        self._notifier.reloading()
+
+    def turn(self, now_s: float) -> None:
+        """Tell what has changed, and that the gateway is alive."""
+        if not self._notifier.is_heard:
+            return
+        now = self._look(now_s)
+        has_come_further = now.phase is not self._phase
+        if has_come_further and self._phase in (Phase.STARTING, Phase.RUNNING) and now.phase is not Phase.RUNNING:
+            self._notifier.stopping()
+        self._phase = now.phase
+        if has_come_further or now_s - self._told_s >= STATUS_S:
+            self._told_s = now_s
+            self._tell(now)
+        self._notifier.turn(now_s, well=is_well(now))
+
+    def _tell(self, now: Standing) -> None:
+        self._notifier.status(status_line(now))
+        if now.phase is Phase.DRAINING:
+            self._notifier.extend(EXTENSION_S)
