@@ -101,6 +101,7 @@ class Sessions:
         self.on_end: Callable[[], None] = lambda: None
         self._slot = slot
         self._tally = tally
+        self._tallies = tally.of(settings.listens)
         self._sources = sources
         self._log = log
         self._begun = 0
@@ -139,7 +140,8 @@ class Sessions:
 
     def _start(self, session: Session) -> None:
         self.live += 1
-        tally = self._tally.listens[session.listen_index]
+        self._tally.live += 1
+        tally = self._tallies[session.listen_index]
         tally.live += 1
         tally.total += 1
         self.watch.add(session)
@@ -160,6 +162,7 @@ class Sessions:
     def ended(self, session: Session, who: EndedBy, number: int) -> None:
         """Count, log and forget a session whose legs are about to be closed; called by it, once."""
         self.live -= 1
+        self._tally.live -= 1
         self.watch.discard(session)
         if self._sources is not None and session.origin is None:
             self._sources.release(session.client[0])
@@ -181,7 +184,7 @@ class Sessions:
             self._dropped(self._log.flush())
 
     def _count(self, session: Session, who: EndedBy, number: int) -> None:
-        tally = self._tally.listens[session.listen_index]
+        tally = self._tallies[session.listen_index]
         tally.live -= 1
         if session.relay is not None:
             self.relayed -= 1
@@ -204,7 +207,7 @@ class Sessions:
 
     def _count_bytes(self, session: Session, relay: Relay) -> None:
         forward, backward = session.untold_bytes(relay)
-        tally = self._tally.listens[session.listen_index]
+        tally = self._tallies[session.listen_index]
         tally.forward_bytes += forward
         tally.backward_bytes += backward
 

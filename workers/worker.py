@@ -67,7 +67,7 @@ class Worker:
         self._room = PumpRoom(
             readiness=self._readiness, greenlets=GreenletPool(), pipes=self._pipes, splice=settings.relay.splice
         )
-        self._tally = Tally(post.row, len(settings.listens))
+        self._tally = Tally(post.row)
         limit = sessions_limit(settings, descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         resolver = Resolver(
             again_after_s=settings.outbound.resolve_every, on_failure=lambda: post.row.add(Cell.LOOKUPS_FAILED)

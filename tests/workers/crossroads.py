@@ -287,7 +287,7 @@ class Crossroads(World):
         self.asking = Asking(floor, self.sessions.begin_for_peer)
 
     def settings(self, listen: Listen, timeouts: Timeouts) -> WorkerSettings:
-        listens = (replace(listen, paths=self._paths), Listen("overlay", ANY, Mode.OVERLAY))
+        listens = (replace(listen, paths=self._paths), Listen("overlay", ANY, Mode.OVERLAY, number=1))
         allow = self._allow or (str(self.target),)
         return WorkerSettings(
             listens,

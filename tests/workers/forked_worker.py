@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
 
@@ -201,7 +202,8 @@ def forked_worker(
         more: the rest of WorkerSettings.
     """
     wanted: dict[str, Any] = {"workers": 1, "shard_seed": 1, "access_log": AccessLog(True, LogFormat.JSON)} | more
-    settings = WorkerSettings(listens=listens, **wanted)
+    numbered = tuple(replace(listen, number=number) for number, listen in enumerate(listens))
+    settings = WorkerSettings(listens=numbered, **wanted)
     shard = ShardHash(settings.shard_seed, 1)
     sockets = tuple(open_group(listen, shard=shard, keepalive=settings.keepalive)[0] for listen in listens)
     board = Scoreboard.create(

@@ -164,7 +164,7 @@ def test_peers_come_in_also_while_there_is_no_room_for_sessions(tmp_path: Path) 
         yard.peer_comes_in()
         assert (yard.world.sessions.live, yard.world.row[Cell.ACCEPT_PAUSED]) == (1, 1)
         reset(client)
-        turn_until(lambda: yard.world.tally.listens[0].total == 2)
+        turn_until(lambda: yard.world.tally_of(0).total == 2)
         yard.peer_comes_in()
 
 

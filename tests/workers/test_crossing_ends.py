@@ -316,7 +316,7 @@ def test_any_order_of_events_ends_once_and_leaves_nothing(events: list[str], at_
         world.lets_go()
         turn_until(lambda: len(floor.resets) == 0 and floor.at_work == 0)
         assert len(world.logged()) == 1
-        assert [tally.live for tally in world.tally.listens] == [0, 0]
+        assert [world.tally_of(index).live for index in range(2)] == [0, 0]
         assert all(leg.state.is_reusable for leg in world.legs.idle)
         world.close()
 

@@ -3,8 +3,10 @@
 from pools.net.clock import monotonic_ns
 from pools.net.scoreboard import Cell, Row
 from tests.floor import LIMIT_S, Floor, turn_until
+from tests.workers.forked_worker import proxy
 from tests.workers.world import empty_row
 from workers.pulse import Pulse
+from workers.settings import Mode
 from workers.tally import Tally
 
 
@@ -14,7 +16,7 @@ class Beating:
     def __init__(self, floor: Floor, row: Row) -> None:
         self.beats = 0
         self.row = row
-        self.tally = Tally(row, 1)
+        self.tally = Tally(row)
         self.pulse = Pulse(row, tally=self.tally, room=floor.room, setting_up=lambda: 3, on_beat=self._count)
 
     def _count(self) -> None:
@@ -55,7 +57,7 @@ def test_the_rate_counts_this_workers_sessions_of_the_last_second_from_the_first
         beating = Beating(floor, row)
         beating.pulse.start()
         assert row[Cell.SESSIONS_PER_SECOND] == 0
-        beating.tally.listens[0].total = 30
+        beating.tally.of([proxy(Mode.SOCKS5)])[0].total = 30
         turn_until(lambda: beating.beats == 2)
         assert row[Cell.SESSIONS_PER_SECOND] == 30
         turn_until(lambda: beating.beats == 6)

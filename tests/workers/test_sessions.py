@@ -34,7 +34,7 @@ def test_sessions_are_counted_while_they_live_and_after() -> None:
         floor.in_hub(world.sessions.kill_all)
         assert rest_of(second) == (b"", "reset")
         assert ended == [1, 0]
-        tally = world.tally.listens[0]
+        tally = world.tally_of(0)
         assert (tally.live, tally.total, tally.failed, tally.forward_bytes) == (0, 2, 0, 5)
         assert [line[7] for line in world.logged()] == ["--", "KD"]
         world.close()
@@ -71,7 +71,7 @@ def test_a_name_without_addresses_ends_the_session_in_its_phase() -> None:
         (line,) = world.logged()
         assert line[5:9] == ["app.example:443", "-", "SQ", "EHOSTUNREACH"]
         assert world.row[Cell.RESOLVE_FAILED] == 1
-        assert world.tally.listens[0].failed == 1
+        assert world.tally_of(0).failed == 1
         world.close()
 
 

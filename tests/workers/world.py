@@ -16,7 +16,7 @@ from workers.egress import Egress
 from workers.session import Session
 from workers.sessions import Sessions
 from workers.settings import Listen, LogFormat, Mode, Outbound, Timeouts, WorkerSettings
-from workers.tally import Tally
+from workers.tally import ListenTally, Tally
 
 ANY: Final = Endpoint("127.0.0.1", 0)
 
@@ -38,12 +38,11 @@ class World:
         self.target = Endpoint(*self.origin.getsockname())
         to = self.target if mode is Mode.FORWARD else None
         settings = self.settings(Listen("orders", ANY, mode, to), Timeouts(**timeouts))
-        listeners = len(settings.listens)
-        self.row = empty_row(listeners)
+        self.row = empty_row(len(settings.listens))
         self._log_end, self._log_start = os.pipe()
         resolver = Resolver(again_after_s=60.0, on_failure=lambda: None, lookup=lookup)
         egress = Egress(readiness=floor.readiness, resolver=resolver, settings=Outbound(), on_retry=lambda: None)
-        self.tally = Tally(self.row, listeners)
+        self.tally = Tally(self.row)
         self.sessions = Sessions(
             settings,
             slot=0,
@@ -95,6 +94,10 @@ class World:
         waiting[0].setblocking(False)
         self.floor.keep(waiting[0])
         return waiting[0]
+
+    def tally_of(self, listen_index: int) -> ListenTally:
+        """Give what the sessions of a listener are counted in."""
+        return self.tally.of(self.sessions.listens)[listen_index]
 
     def watch(self) -> None:
         """Look after the sessions from now on, as a worker does."""
