@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from gateway.reasons import Thresholds
 from pools.body_values import is_name
 from pools.egress_rules import EgressRule
 from pools.frame_bodies import PADDING_LIMIT
@@ -27,10 +28,11 @@ PRECONNECT_LIMIT = 1000  # they bring as many descriptors, here and at the desti
 ADMIN_DEFAULT = Endpoint("127.0.0.1", 9900)
 _YEAR_S = 365 * 24 * 3600
 
-# The defaults are said once, in `workers.settings`.
+# The defaults are said once, in `workers.settings`, `pools.peer` and `gateway.reasons`.
 _LISTEN = Listen(name="", bind=ADMIN_DEFAULT, mode=Mode.MIXED)
 _PEER = Peer(name="", address=ADMIN_DEFAULT)
 _TIMEOUTS, _LIMITS, _KEEPALIVE, _OUTBOUND, _RELAY = Timeouts(), Limits(), Keepalive(), Outbound(), Relay()
+_HEALTH = Thresholds()
 
 
 def _broken(rule: str) -> PydanticCustomError:
@@ -109,6 +111,8 @@ Captured = Annotated[Target, PlainValidator(_captured)]
 Allowed = Annotated[EgressRule, PlainValidator(_allowed)]
 Seconds = Annotated[float, Field(gt=0, le=_YEAR_S, allow_inf_nan=False)]
 SecondsOrOff = Annotated[float, Field(ge=0, le=_YEAR_S, allow_inf_nan=False)]
+Part = Annotated[float, Field(gt=0, le=1)]
+PartOrOff = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Some = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -242,6 +246,19 @@ class AdminTable(Table):
     ready_when_filled: bool = False
 
 
+class HealthTable(Table):
+    """[health]: from where on the gateway calls itself degraded."""
+
+    loop_lag: Annotated[float, Field(ge=0.001, le=60, allow_inf_nan=False)] = _HEALTH.loop_lag
+    replaced: SecondsOrOff = _HEALTH.replaced
+    sessions: Part = _HEALTH.sessions
+    descriptors: Part = _HEALTH.descriptors
+    memory: Part = _HEALTH.memory
+    memory_limit: Annotated[int, Field(ge=0, le=2**50)] = _HEALTH.memory_limit
+    hit_rate: PartOrOff = _HEALTH.hit_rate
+    pool_short: SecondsOrOff = _HEALTH.pool_short
+
+
 class Document(Table):
     """A whole file."""
 
@@ -256,3 +273,4 @@ class Document(Table):
     outbound: OutboundTable = OutboundTable()
     relay: RelayTable = RelayTable()
     admin: AdminTable = AdminTable()
+    health: HealthTable = HealthTable()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.config_schema import Document, ListenTable, PeerTable, PreconnectTable
+from gateway.reasons import Thresholds
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
@@ -43,6 +44,7 @@ class GatewaySettings:
         preconnect: connections that are kept ready for their sessions.
         admin: where metrics and health are told over HTTP; None for nowhere.
         ready_when_filled: readiness waits until the pools of peers were filled once.
+        health: from where on the gateway calls itself degraded.
     """
 
     name: str
@@ -62,6 +64,7 @@ class GatewaySettings:
     access_log: AccessLog
     admin: Endpoint | None
     ready_when_filled: bool
+    health: Thresholds
 
     def for_workers(self, workers: int, shard_seed: int) -> WorkerSettings:
         """Give what each of `workers` workers is told, who share connections by `shard_seed`, 0 to 2**32 - 1."""
@@ -110,6 +113,7 @@ def freeze(document: Document, *, users: Sequence[Users], key_file: str, runtime
         access_log=AccessLog(enabled=table.access_log == "on", format=table.log_format),
         admin=document.admin.http,
         ready_when_filled=document.admin.ready_when_filled,
+        health=Thresholds(**dict(document.health)),
     )
 
 

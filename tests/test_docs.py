@@ -88,7 +88,7 @@ def test_each_key_is_described_with_its_default_and_range() -> None:
     for table, key, field in KEYS:
         _, default, allowed, meaning = rows(section(CONFIGURATION, table_heading(table)))[key]
         assert as_written(field.default) in (None, default), (table, key)
-        assert bounds(field) <= set(re.findall(r"\d+", allowed)), (table, key)
+        assert bounds(field) <= set(re.findall(r"\d+(?:\.\d+)?", allowed)), (table, key)
         assert meaning.endswith((".", ")")), (table, key)
 
 

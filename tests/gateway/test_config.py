@@ -9,6 +9,7 @@ import pytest
 from gateway.config import default, example, load
 from gateway.config_schema import Document
 from gateway.overlay_key import create
+from gateway.reasons import Thresholds
 from gateway.settings import GatewaySettings
 from gateway.surroundings import Surroundings
 from pools.egress_rules import EgressRules
@@ -127,6 +128,16 @@ splice = false
 [admin]
 http = "[::1]:9901"
 ready_when_filled = true
+
+[health]
+loop_lag = 0.5
+replaced = 0
+sessions = 1
+descriptors = 0.8
+memory = 0.7
+memory_limit = 2_000_000_000
+hit_rate = 0
+pool_short = 600
 """
 SETTINGS = GatewaySettings(
     name="oregon",
@@ -195,6 +206,16 @@ SETTINGS = GatewaySettings(
     access_log=AccessLog(enabled=False, format=LogFormat.JSON),
     admin=Endpoint("::1", 9901),
     ready_when_filled=True,
+    health=Thresholds(
+        loop_lag=0.5,
+        replaced=0,
+        sessions=1,
+        descriptors=0.8,
+        memory=0.7,
+        memory_limit=2_000_000_000,
+        hit_rate=0,
+        pool_short=600,
+    ),
 )
 
 

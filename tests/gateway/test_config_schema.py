@@ -68,6 +68,11 @@ def with_bind(bind: str) -> str:
         ("[admin]\nhttp = 9900", "admin.http: must be a string, HOST:PORT; found 9900"),
         ('[admin]\nhttp = "localhost:9900"', f'admin.http: {BIND_RULE}; found "localhost:9900"'),
         ("admin = 9900", "admin: must be a table; found 9900"),
+        ("[health]\nsessions = 0", "health.sessions: must be greater than 0; found 0"),
+        ("[health]\nmemory = 90", "health.memory: must be less than or equal to 1; found 90"),
+        ("[health]\nhit_rate = 1.5", "health.hit_rate: must be less than or equal to 1; found 1.5"),
+        ("[health]\nloop_lag = 0", "health.loop_lag: must be greater than or equal to 0.001; found 0"),
+        ("[health]\nmemory_limit = -1", "health.memory_limit: must be greater than or equal to 0; found -1"),
     ],
 )
 def test_a_wrong_value_is_answered_with_key_rule_and_value(text: str, line: str) -> None:
