@@ -1,7 +1,7 @@
-"""The admin child: metrics and health over HTTP, in a process of its own so that no session waits for a scrape.
+"""The admin child: metrics, health and a page over HTTP, in a process of its own so that no session waits for them.
 
-Only a forked child imports this module: it loads gevent. What it tells is judged in gateway.health and named in
-gateway.metrics; it answers GET and HEAD, changes nothing, and knows no session.
+Only a forked child imports this module: it loads gevent. What it tells is judged in gateway.health, named in
+gateway.metrics and shown by gateway.page; it answers GET and HEAD, changes nothing, and knows no session.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import gevent
 from gevent import socket as gevent_socket
@@ -21,7 +22,11 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from gateway import health, metrics
 from gateway.exit_codes import ExitCode
+from gateway.page import assets
+from gateway.page.facts import UNTOLD, Facts
+from gateway.page.live import INTERVAL_S, Live
 from gateway.processes import Processes
+from gateway.reasons import Verdict
 from gateway.status import GatewayStatus, read
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ProtocolError
@@ -34,7 +39,8 @@ _PATIENCE_S: Final = 10.0
 _HEARTBEAT_S: Final = 0.25
 _STOP_S: Final = 1.0  # for answers under way
 _LAST_ORDERS: Final = frozenset({Order.STOP, Order.DRAIN})
-_HELP: Final = b"Midmile admin: /metrics for Prometheus, /healthz for liveness, /readyz for readiness\n"
+_HELP: Final = b"Midmile admin: / for people, /metrics for Prometheus, /healthz for liveness, /readyz for readiness\n"
+_DIGITS_MAX: Final = 15  # of a time in milliseconds
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,12 +54,19 @@ class Answer:
 
     Attributes:
         allow: methods to name in an Allow header; empty for none.
+        ends: close the connection. Pages that are open all day come back for each answer, and hold no place meanwhile.
     """
 
     status: HTTPStatus
     body: bytes
     type: str = _TEXT
     allow: str = ""
+    ends: bool = False
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Give its headers."""
+        found = [("Content-Type", self.type), ("Content-Length", str(len(self.body))), *assets.HEADERS]
+        return found + [("Allow", self.allow)] * bool(self.allow) + [("Connection", "close")] * self.ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +77,13 @@ class Told:
         listeners: names in the configuration's order.
         peers: likewise.
         ready_when_filled: readiness waits for idle legs to the peers.
+        page: what the page shows of the configuration.
     """
 
     listeners: tuple[str, ...]
     peers: tuple[str, ...] = ()
     ready_when_filled: bool = False
+    page: Facts = UNTOLD
 
 
 class Pages:
@@ -76,36 +91,42 @@ class Pages:
 
     Args:
         scoreboard: read anew for each answer.
+
+    Attributes:
+        live: what the page shows; its counters are to be taken each INTERVAL_S.
     """
 
     def __init__(self, scoreboard: Scoreboard, told: Told) -> None:
         self._scoreboard = scoreboard
         self._told = told
+        self.live = Live(scoreboard, told.page, judge=self._judge)
         self._processes = Processes()
         self._collector = metrics.ScoreboardCollector(scoreboard, told.listeners, told.peers)
-        self._pages: dict[str, Callable[[], Answer]] = {
+        self._pages: dict[str, Callable[[str], Answer]] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
+            "/page.json": self._page,
         }
+        self._pages |= {path: _constant(asset) for path, asset in assets.load().items()}
 
-    def answer(self, method: str, path: str) -> Answer:
+    def answer(self, method: str, path: str, query: str = "") -> Answer:
         """Answer a request; HEAD gets GET's answer, of which the server sends the headers alone."""
         page = self._pages.get(path)
         if page is None:
             return Answer(HTTPStatus.NOT_FOUND, _HELP)
         if method not in {"GET", "HEAD"}:
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD only\n", allow="GET, HEAD")
-        return page()
+        return page(query)
 
-    def _metrics(self) -> Answer:
+    def _metrics(self, _query: str) -> Answer:
         return Answer(HTTPStatus.OK, metrics.render(self._collector), _PROMETHEUS)
 
-    def _healthz(self) -> Answer:
-        verdict = health.judge(self._status())
+    def _healthz(self, _query: str) -> Answer:
+        verdict = self._judge(self._status())
         return _json_answer(verdict.as_dict(), well=verdict.ok)
 
-    def _readyz(self) -> Answer:
+    def _readyz(self, _query: str) -> Answer:
         status = self._status()
         states = {str(worker.slot): worker.state.name.lower() for worker in status.workers}
         ready = health.is_ready(status, when_filled=self._told.ready_when_filled)
@@ -117,6 +138,13 @@ class Pages:
             return {}
         links = zip(self._told.peers, status.links, strict=True)
         return {"pools": {name: "filled" if link.was_filled else link.state.value for name, link in links}}
+
+    def _page(self, query: str) -> Answer:
+        document = self.live.document(after_ms=_after_ms(query), now_ns=monotonic_ns())
+        return Answer(HTTPStatus.OK, json.dumps(document, separators=(",", ":")).encode(), _JSON, ends=True)
+
+    def _judge(self, status: GatewayStatus) -> Verdict:
+        return health.judge(status)
 
     def _status(self) -> GatewayStatus:
         return read(self._scoreboard, self._processes, now_ns=monotonic_ns())
@@ -153,11 +181,12 @@ def serve(
     row = scoreboard.admin
     row[Cell.PID] = os.getpid()
     row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()  # before READY: who is ready has been heard of
-    server = _server(listening, Pages(scoreboard, told))
+    pages = Pages(scoreboard, told)
+    server = _server(listening, pages)
     server.patience_s = patience_s
     ended = Event()
     server.start()
-    helpers = [gevent.spawn(_beat, row), gevent.spawn(_hear, channel, ended)]
+    helpers = [gevent.spawn(_beat, row), gevent.spawn(_hear, channel, ended), gevent.spawn(_take_counters, pages.live)]
     row[Cell.STATE] = ChildState.READY
     _report_ready(channel, ended)
     ended.wait()
@@ -181,11 +210,8 @@ def _server(listening: socket.socket, pages: Pages) -> Any:
 
 def _application(pages: Pages) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = pages.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        headers = [("Content-Type", answer.type), ("Content-Length", str(len(answer.body)))]
-        if answer.allow:
-            headers.append(("Allow", answer.allow))
-        start_response(f"{answer.status.value} {answer.status.phrase}", headers)
+        answer = pages.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"])
+        start_response(f"{answer.status.value} {answer.status.phrase}", answer.headers())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     return application
@@ -196,12 +222,33 @@ def _json_answer(facts: dict[str, Any], *, well: bool) -> Answer:
     return Answer(status, json.dumps(facts).encode() + b"\n", _JSON)
 
 
-def _beat(row: Row) -> None:
+def _constant(asset: assets.Asset) -> Callable[[str], Answer]:
+    answer = Answer(HTTPStatus.OK, asset.body, asset.type, ends=True)
+    return lambda _query: answer
+
+
+def _after_ms(query: str) -> int:
+    """Give the time that a page has all points up to; -1 for one that has none, or says nonsense."""
+    found = parse_qs(query).get("after", [""])[-1]
+    return int(found) if found.isascii() and found.isdigit() and len(found) <= _DIGITS_MAX else -1
+
+
+def _take_counters(live: Live) -> None:
     while True:
-        due_ns = monotonic_ns() + int(_HEARTBEAT_S * 1e9)
-        row[Cell.HEARTBEAT_NS] = monotonic_ns()
+        try:
+            live.turn(monotonic_ns())
+        except Exception:  # noqa: BLE001  # a loop that must live: what is wrong with one look may be right at the next
+            _log.exception("the page's counters could not be taken; trying again in %g s", INTERVAL_S)
+        gevent.sleep(INTERVAL_S)
+
+
+def _beat(row: Row) -> None:
+    due_ns = monotonic_ns()
+    while True:
+        now_ns = monotonic_ns()
+        row.beat(now_ns, due_ns=due_ns)
+        due_ns = now_ns + int(_HEARTBEAT_S * 1e9)
         gevent.sleep(_HEARTBEAT_S)
-        row[Cell.LOOP_LAG_US] = max(0, monotonic_ns() - due_ns) // 1000
 
 
 def _report_ready(channel: socket.socket, ended: Event) -> None:

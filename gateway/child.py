@@ -111,11 +111,13 @@ def broker_main(post: BrokerPost) -> int:
 def admin_main(post: AdminPost) -> int:
     """Live as the admin child. Its HTTP server is loaded here and not before, for the same reason."""
     from gateway.admin import Told, serve
+    from gateway.page.facts import facts_of
 
     told = Told(
         listeners=tuple(listen.name for listen in post.settings.listens),
         peers=tuple(peer.name for peer in post.settings.peers),
         ready_when_filled=post.ready_when_filled,
+        page=facts_of(post.settings),
     )
     return serve(post.listener, post.scoreboard, told=told, channel=post.channel)
 

@@ -167,7 +167,7 @@ def test_head_answers_like_get_without_the_body(admin: Admin) -> None:
 def test_other_methods_and_paths_are_told_what_there_is(admin: Admin) -> None:
     status, headers, _ = admin.get("/metrics", method="POST")
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
-    status, _, body = admin.get("/")
+    status, _, body = admin.get("/nowhere")
     assert status == 404
     assert b"/metrics" in body
     assert b"/healthz" in body

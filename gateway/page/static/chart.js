@@ -1,0 +1,104 @@
+// A line chart of the last minutes. Times are milliseconds on the gateway's own clock.
+
+import { html, mark, say, svg } from "./elements.js";
+
+const HEIGHT = 108;
+const TOP = 8;
+const BOTTOM = 18;
+const GAP_MS = 15000; // no points for so long: there was nobody to take them
+
+export class Chart {
+  // A line: {label, column, tone}; `words` writes a value with its unit; `nice` gives steps for the scale's end.
+  constructor(figure, { title, lines, words, base = 1000 }) {
+    Object.assign(this, { figure, title, lines, words, base });
+    this.now = html("strong");
+    this.note = html("span", { class: "quiet" });
+    this.caption = html("figcaption", {}, html("span", { class: "name" }, title), this.now, this.note);
+    this.drawing = svg("svg", { role: "img", height: HEIGHT, preserveAspectRatio: "none" });
+    figure.append(this.caption, this.drawing);
+    this.drawing.addEventListener("pointermove", (event) => this.point(event));
+    this.drawing.addEventListener("pointerleave", () => this.leave());
+  }
+
+  show(points, { nowMs, spanMs, note }) {
+    Object.assign(this, { points, nowMs, spanMs, noteText: note });
+    const width = Math.max(120, Math.round(this.figure.clientWidth));
+    this.width = width;
+    const last = points[points.length - 1];
+    say(this.now, last ? this.words(last[this.lines[0].column]) : "–");
+    if (this.pointed == null) say(this.note, note);
+    const peak = Math.max(0, ...points.flatMap((point) => this.lines.map((line) => point[line.column])));
+    this.top = ceiling(peak, this.base);
+    mark(this.drawing, "viewBox", `0 0 ${width} ${HEIGHT}`);
+    mark(this.drawing, "width", String(width));
+    mark(this.drawing, "aria-label", this.summary(last, peak));
+    this.drawing.replaceChildren(...this.scale(), ...this.lines.flatMap((line) => this.line(line)));
+  }
+
+  summary(last, peak) {
+    const minutes = Math.round(this.spanMs / 60000);
+    const now = last ? this.words(last[this.lines[0].column]) : "nothing yet";
+    return `${this.title}: ${now} now, at most ${this.words(peak)} in the last ${minutes} minutes`;
+  }
+
+  x(atMs) {
+    return this.width * (1 - (this.nowMs - atMs) / this.spanMs);
+  }
+
+  y(value) {
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / this.top);
+  }
+
+  scale() {
+    const minutes = this.spanMs / 60000;
+    const floor = this.y(0);
+    const lines = [1, 0.5].map((share) =>
+      svg("path", { class: "grid", d: `M0 ${this.y(share * this.top)}H${this.width}` }));
+    const values = svg("text", { class: "tick", x: 0, y: this.y(this.top) + 11 }, this.words(this.top));
+    const times = [1, 0.5, 0].map((share) => svg("text", {
+      class: "tick", x: this.width * (1 - share), y: HEIGHT - 4, "text-anchor": ["end", "middle", "start"][2 * share],
+    }, share ? `−${minutes * share} min` : "now"));
+    return [...lines, svg("path", { class: "floor", d: `M0 ${floor}H${this.width}` }), values, ...times];
+  }
+
+  line({ column, tone, filled }) {
+    const runs = [[]];
+    for (const point of this.points) {
+      const run = runs[runs.length - 1];
+      if (run.length && point[0] - run[run.length - 1][0] > GAP_MS) runs.push([point]);
+      else run.push(point);
+    }
+    return runs.filter((run) => run.length).flatMap((run) => {
+      const steps = run.map((point) => `${this.x(point[0]).toFixed(1)} ${this.y(point[column]).toFixed(1)}`);
+      const path = `M${steps.join("L")}`;
+      const [from, to] = [run[0], run[run.length - 1]].map((point) => this.x(point[0]).toFixed(1));
+      const area = svg("path", { class: `area ${tone}`, d: `${path}L${to} ${this.y(0)}L${from} ${this.y(0)}Z` });
+      return [...(filled ? [area] : []), svg("path", { class: `line ${tone}`, d: path })];
+    });
+  }
+
+  point(event) {
+    if (!this.points || !this.points.length) return;
+    const box = this.drawing.getBoundingClientRect();
+    const atMs = this.nowMs - this.spanMs * (1 - (event.clientX - box.left) / box.width);
+    const nearest = this.points.reduce((best, each) => (Math.abs(each[0] - atMs) < Math.abs(best[0] - atMs) ? each : best));
+    this.leave();
+    this.pointed = svg("path", { class: "pointed", d: `M${this.x(nearest[0])} ${TOP}V${this.y(0)}` });
+    this.drawing.append(this.pointed);
+    const values = this.lines.map((line) => `${line.label} ${this.words(nearest[line.column])}`);
+    say(this.note, `${values.join(", ")} at −${Math.round((this.nowMs - nearest[0]) / 1000)} s`);
+  }
+
+  leave() {
+    this.pointed?.remove();
+    this.pointed = null;
+    say(this.note, this.noteText ?? "");
+  }
+}
+
+// The next of 1, 2 and 5 times a power of ten; 1 at least, so that nothing at all is a line on the floor.
+function ceiling(value, least) {
+  if (value <= least) return least;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * [1, 2, 5, 10].find((step) => step * power >= value);
+}
