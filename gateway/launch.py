@@ -5,7 +5,8 @@ import os
 import secrets
 import selectors
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 
 from gateway import child, control, descriptor_limit, logs, topology
 from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
@@ -17,9 +18,11 @@ from gateway.roles import Mains, Roles
 from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows
 from gateway.runtime_dir import RuntimeDir, control_socket, routes_file, scoreboard_file
+from gateway.service_report import ServiceReport, Standing, standing_of
 from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
 from gateway.supervisor import Hooks, Supervisor
+from gateway.systemd import Notifier
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
@@ -52,29 +55,31 @@ def launch(
         OK after a stop, or the code of the child that could not boot.
     """
     logs.configure(settings.log_format, "supervisor")
-    try:
-        with ExitStack() as owned:
-            return _Gateway(settings, config, owned).run(Mains(worker_main, broker_main, admin_main))
-    except StartError as error:
-        _log.error("could not start: %s", error)
-        return ExitCode.CANNOT_START
+    with closing(Notifier.from_environment()) as notifier:
+        try:
+            with ExitStack() as owned:
+                gateway = _Gateway(settings, config, owned, notifier)
+                return gateway.run(Mains(worker_main, broker_main, admin_main))
+        except StartError as error:
+            _log.error("could not start: %s", error)
+            notifier.status(f"could not start: {error}")
+            return ExitCode.CANNOT_START
 
 
 class _Gateway:
     """The parts of one gateway while it runs. `owned` ends them, in the supervisor only: no child gets that far."""
 
-    def __init__(self, settings: GatewaySettings, config: str, owned: ExitStack) -> None:
+    def __init__(self, settings: GatewaySettings, config: str, owned: ExitStack, notifier: Notifier) -> None:
         cores = topology.usable_cores()
         workers = settings.workers or len(cores)
         self.settings = settings
+        self.notifier = notifier
         self.cores = topology.assign(workers, cores)
         self.told: WorkerSettings = settings.for_workers(workers, secrets.randbits(32))
         self.runtime = RuntimeDir.claim(settings.runtime_dir)
         owned.callback(self.runtime.release)
         self.windows = self._widen_routes(owned)
-        allowed = descriptor_limit.raise_to_hard()
-        if lack := descriptor_limit.shortage(settings.limits.sessions, workers=workers, allowed=allowed):
-            _log.warning("%s", lack)
+        _raise_descriptor_limit(settings.limits.sessions, workers=workers)
         self.holdings = Holdings.open(self.told, admin=settings.admin)
         owned.callback(self.holdings.close)
         if self.holdings.capture_lack:
@@ -100,17 +105,20 @@ class _Gateway:
         hooks = Hooks(self._announce, self.holdings.close_groups, self._turn)
         timeouts = self.settings.timeouts
         supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
+        self.report = ServiceReport(self.notifier, partial(_look, supervisor, self.scoreboard))
         self.control.answer = Answers(self.facts, supervisor, route_lacks=self.windows.lacks).answer
         return supervisor.run()
 
     def _turn(self, now_s: float) -> None:
         """Do what others in the supervisor's loop have to do by the clock."""
+        self.report.turn(now_s)
         self.control.turn(now_s)
         for watch in self.watches:
             watch.turn(now_s)
 
     def _leave(self, role: Role) -> None:
         """Close, in a child, what is the supervisor's."""
+        self.notifier.close()
         for watch in self.watches:
             watch.close()
         self.holdings.close_all_but(role.sockets)
@@ -178,6 +186,17 @@ class _Gateway:
             admin,
             os.getpid(),
         )
+        self.report.ready(monotonic_s())
+
+
+def _raise_descriptor_limit(sessions: int, *, workers: int) -> None:
+    allowed = descriptor_limit.raise_to_hard()
+    if lack := descriptor_limit.shortage(sessions, workers=workers, allowed=allowed):
+        _log.warning("%s", lack)
+
+
+def _look(supervisor: Supervisor, scoreboard: Scoreboard, now_s: float) -> Standing:
+    return standing_of(scoreboard, supervisor.phase, now_s=now_s, left_s=supervisor.drain_left_s(now_s))
 
 
 def _spoken(listener: ListenerFact) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from gateway.restart_policy import KILL_AFTER_S
 from gateway.supervisor import Phase
 from gateway.systemd import Notifier
+from pools.net.scoreboard import Cell, ChildState, Duty, Scoreboard
 
 STATUS_S: Final = 2.0
 """At most one status line in this time: sessions come and go by the thousand."""
@@ -28,7 +29,7 @@ class Standing:
     Attributes:
         phase: of its life.
         wanted: workers, by its configuration.
-        silent_s: for each worker that is there and was ready, how long ago its loop last turned.
+        silent_s: for each of them that is there and was ready, how long ago its loop last turned.
         silence_limit_s: how long that may be (timeouts.worker_heartbeat).
         sessions: live ones.
         generation: of the configuration; one more with each reload.
@@ -42,6 +43,27 @@ class Standing:
     sessions: int
     generation: int = 1
     left_s: float = 0.0
+
+
+def standing_of(scoreboard: Scoreboard, phase: Phase, *, now_s: float, left_s: float) -> Standing:
+    """Look at what the workers write of themselves. One that retires is not missed, but its sessions count.
+
+    Args:
+        now_s: monotonic clock.
+        left_s: until a drain ends.
+    """
+    rows = scoreboard.workers
+    wanted = [row for row in rows if row[Cell.DUTY] == Duty.SERVES]
+    present = [row for row in wanted if row[Cell.STATE] in (ChildState.READY, ChildState.DRAINING)]
+    return Standing(
+        phase=phase,
+        wanted=len(wanted),
+        silent_s=tuple(now_s - row[Cell.HEARTBEAT_NS] / 1e9 for row in present),
+        silence_limit_s=scoreboard.heartbeat_limit_ns / 1e9,
+        sessions=sum(row[Cell.SESSIONS] for row in rows),
+        generation=scoreboard.config_generation,
+        left_s=left_s,
+    )
 
 
 def status_line(now: Standing) -> str:

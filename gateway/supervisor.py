@@ -136,6 +136,10 @@ class Supervisor:
         """Seconds that a drain gives sessions to end."""
         return self._timeouts.drain
 
+    def drain_left_s(self, now_s: float) -> float:
+        """Seconds that sessions still have in a drain; 0 where none is under way."""
+        return max(0.0, self._deadline_s - DRAIN_GRACE_S - now_s) if self.phase is Phase.DRAINING else 0.0
+
     @property
     def end_limit_s(self) -> float:
         """Seconds within which a drain that begins now has ended, whatever the children do."""
@@ -203,5 +207,5 @@ class Supervisor:
             self.stop()
         elif now_s >= self._progress_s:
             self._progress_s = now_s + PROGRESS_S
-            left_s = max(0.0, self._deadline_s - DRAIN_GRACE_S - now_s)
+            left_s = self.drain_left_s(now_s)
             _log.info("draining: sessions left %d, up to %.0f s more", self.crew.sessions(), left_s)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.service_report import HOPELESS_S, ServiceReport, Standing, is_well, status_line
+from gateway.service_report import HOPELESS_S, ServiceReport, Standing, is_well, standing_of, status_line
 from gateway.supervisor import Phase
 from gateway.systemd import Notifier
+from pools.net.scoreboard import Cell, ChildState, Duty, Layout, Scoreboard
 
 SERVING = Standing(phase=Phase.RUNNING, wanted=2, silent_s=(0.1, 0.2), silence_limit_s=10.0, sessions=132, generation=3)
 
@@ -44,6 +45,25 @@ def test_the_line_says_how_the_gateway_stands(standing: Standing, line: str) -> 
 )
 def test_the_watchdog_starves_where_nobody_here_can_help(standing: Standing, well: bool) -> None:
     assert is_well(standing) is well
+
+
+def test_the_standing_is_read_from_what_workers_write(tmp_path: Path) -> None:
+    path = tmp_path / "scoreboard"
+    used = Layout(workers=3, listeners=1)
+    with closing(
+        Scoreboard.create(path, used, supervisor_pid=1, started_ns=0, heartbeat_limit_ns=10_000_000_000)
+    ) as board:
+        for row, state, duty, sessions in zip(
+            board.workers,
+            (ChildState.READY, ChildState.BOOTING, ChildState.DRAINING),
+            (Duty.SERVES, Duty.SERVES, Duty.RETIRES),
+            (5, 0, 2),
+            strict=True,
+        ):
+            row[Cell.STATE], row[Cell.DUTY], row[Cell.SESSIONS] = state, duty, sessions
+            row[Cell.HEARTBEAT_NS] = 99_500_000_000
+        found = standing_of(board, Phase.RUNNING, now_s=100.0, left_s=0.0)
+    assert found == replace(SERVING, silent_s=(0.5,), sessions=7, generation=1)
 
 
 class Scene:
