@@ -86,7 +86,7 @@ class _Gateway:
             _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
         self.scoreboard = self._scoreboard(workers)
         owned.callback(self.scoreboard.close)
-        self.sources = self._sources(workers)
+        self.sources = SourceTable.create(room=self.scoreboard.room.workers, seed=secrets.randbits(64))
         self.selector = owned.enter_context(selectors.DefaultSelector())
         self.inbox = SignalInbox()
         owned.callback(self.inbox.close)
@@ -152,10 +152,6 @@ class _Gateway:
             started_ns=monotonic_ns(),
             heartbeat_limit_ns=round(self.settings.timeouts.worker_heartbeat * 1e9),
         )
-
-    def _sources(self, workers: int) -> SourceTable | None:
-        limit = self.settings.limits.sessions_per_source
-        return SourceTable.create(workers=workers, limit=limit, seed=secrets.randbits(64)) if limit else None
 
     def _control(self) -> control.ControlServer:
         return control.ControlServer(control.open_listener(control_socket(self.runtime.path)), self.selector)

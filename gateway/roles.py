@@ -32,7 +32,7 @@ class Roles:
         cores: each worker's.
         holdings: the sockets that outlive children.
         scoreboard: everybody's numbers.
-        sources: counts per client address; None when there is no such limit.
+        sources: counts per client address, with room for every worker there may be.
         ready_when_filled: readiness waits until the pools of peers were filled once.
     """
 
@@ -40,7 +40,7 @@ class Roles:
     cores: tuple[int, ...]
     holdings: Holdings
     scoreboard: Scoreboard
-    sources: SourceTable | None
+    sources: SourceTable
     ready_when_filled: bool
 
     def cast(self, mains: Mains) -> list[Role]:
@@ -67,7 +67,7 @@ class Roles:
             row=row,
             sockets=listeners if capture is None else (*listeners, *capture.sockets),
             main=live,
-            after_death=(lambda: None) if self.sources is None else partial(self.sources.clear, slot),
+            after_death=partial(self.sources.clear, slot),
         )
 
     def _broker(self, main: Callable[[BrokerPost], int]) -> Role:

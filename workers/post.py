@@ -23,7 +23,7 @@ class Post:
         listeners: its own sockets in the order of settings.listens, listening and non-blocking. The
             supervisor holds copies, so closing them here does not end their accept queues.
         row: its numbers on the scoreboard; it alone writes there.
-        sources: counts per client address, shared by all workers; None when there is no such limit.
+        sources: counts per client address, shared by all workers; what the limit is, settings say.
         origin: what the legs it dials are numbered by (`pools.ledger`): this life of the slot alone has it.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking. One to the broker comes over it, where there is one.
         held: it waits for the order BEGIN before it accepts: another supervisor's worker does so still.
@@ -36,7 +36,7 @@ class Post:
     settings: WorkerSettings
     listeners: tuple[socket.socket, ...]
     row: Row
-    sources: "SourceTable | None"
+    sources: "SourceTable"
     origin: int
     channel: socket.socket
     capture: Capture | None = None

@@ -115,7 +115,8 @@ class Worker:
 
     def _make_sessions(self, settings: WorkerSettings, egress: Egress) -> Sessions:
         peering = self._peering
-        sources = self._post.sources
+        limit, workers = settings.limits.sessions_per_source, settings.workers
+        sources = self._post.sources.of(self._post.slot, workers=workers, limit=limit) if limit else None
         return Sessions(
             settings,
             slot=self._post.slot,
@@ -123,7 +124,7 @@ class Worker:
             resets=self._resets,
             egress=egress,
             tally=self._tally,
-            sources=sources.of(self._post.slot) if sources is not None else None,
+            sources=sources,
             log=AccessLog(_STDERR, settings.access_log.format) if settings.access_log.enabled else None,
             routes=None if peering is None else peering.routes,
             legs=None if peering is None else peering.legs,

@@ -191,13 +191,10 @@ def reset(sock: socket.socket) -> None:
 
 
 @contextmanager
-def forked_worker(
-    tmp_path: Path, *listens: Listen, sources: int = 0, descriptors: int = 0, **more: Any
-) -> Iterator[ForkedWorker]:
+def forked_worker(tmp_path: Path, *listens: Listen, descriptors: int = 0, **more: Any) -> Iterator[ForkedWorker]:
     """Start a worker that is ready, and end it whatever the test does.
 
     Args:
-        sources: live sessions per client address, 0 for no limit.
         descriptors: its limit of open files, 0 for this process's own.
         more: the rest of WorkerSettings.
     """
@@ -209,7 +206,7 @@ def forked_worker(
     board = Scoreboard.create(
         tmp_path / "scoreboard", Layout(1, len(listens)), supervisor_pid=os.getpid(), started_ns=1
     )
-    table = SourceTable.create(workers=1, limit=sources, seed=1) if sources else None
+    table = SourceTable.create(room=1, seed=1)
     ours, theirs = socket_pair()
     reader, writer = os.pipe()
     post = Post(0, None, settings, sockets, board.row(0), table, 0, theirs)
@@ -227,8 +224,7 @@ def forked_worker(
         for sock in sockets:
             sock.close()
         board.close()
-        if table is not None:
-            table.close()
+        table.close()
 
 
 def _live(post: Post, stderr: int, *, leave: tuple[int, ...], descriptors: int) -> NoReturn:

@@ -158,8 +158,8 @@ def test_where_no_session_would_be_accepted_none_is_begun() -> None:
 
 
 def test_a_client_that_its_source_s_limit_refuses_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    with early_world() as world, closing(SourceTable.create(workers=1, limit=1, seed=7)) as table:
-        sources = table.of(0)
+    with early_world() as world, closing(SourceTable.create(room=1, seed=7)) as table:
+        sources = table.of(0, workers=1, limit=1)
         monkeypatch.setattr(world.sessions, "_sources", sources)
         far = world.legs.ready()
         client = world.announced()

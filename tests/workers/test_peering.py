@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.workers.world import empty_row
 from workers.peering import Peering
 from workers.post import Post
 from workers.settings import Listen, Mode, WorkerSettings
+from workers.source_limit import SourceTable
 
 ANY = Endpoint("127.0.0.1", 0)
 OVERLAY = Listen("overlay", ANY, Mode.OVERLAY)
@@ -40,7 +41,8 @@ def peering(folder: Path, *listens: Listen, peers: tuple[Peer, ...] = ()) -> Ite
             listens, 1, 1, gateway="oregon", peers=peers, key_file=str(folder / "overlay.key"), egress=EgressRules()
         )
         ours, theirs = socket_pair()
-        post = Post(0, None, settings, (), empty_row(), None, 1, ours)
+        with closing(SourceTable.create(room=1, seed=1)) as sources:
+            post = Post(0, None, settings, (), empty_row(), sources, 1, ours)
         resolver = Resolver(again_after_s=60.0, on_failure=lambda: None)
         made = Peering(post, room=floor.room, resolver=resolver, sessions_limit=100)
         yield floor, made

@@ -317,7 +317,7 @@ def test_a_proxy_header_before_socks(tmp_path: Path) -> None:
 
 def test_a_source_at_its_limit_is_reset_until_one_of_its_sessions_ends(tmp_path: Path) -> None:
     limits = Limits(sessions_per_source=1)
-    with Origin() as origin, forked_worker(tmp_path, forward(origin.endpoint), sources=1, limits=limits) as worker:
+    with Origin() as origin, forked_worker(tmp_path, forward(origin.endpoint), limits=limits) as worker:
         first = Ends(worker.connect(), origin.accept())
         with pytest.raises(ConnectionResetError):
             worker.connect().recv(1)
