@@ -4,11 +4,13 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gateway.control import Later, Reply
+from gateway.drain import LONGEST_S, STOP_LIMIT_S
 from gateway.peer_process import peer_process
+from gateway.reasons import Thresholds
 from gateway.supervisor import Supervisor
 from pools.net.clock import monotonic_s
 from pools.net.orders import Order, OrderMessage
@@ -59,6 +61,7 @@ class Facts:
         peers: in the configuration's order, as on the scoreboard.
         admin: address of the admin listener; empty for none.
         started_s: monotonic clock.
+        health: from where on it is degraded.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Facts:
     admin: str
     early_syn: EarlySynFact
     started_s: float
+    health: Thresholds = field(default_factory=Thresholds)
 
 
 class Answers:
@@ -91,21 +95,24 @@ class Answers:
             case {"request": "status"}:
                 return {"ok": True} | self._status()
             case {"request": "stop", "now": bool(now)}:
-                _log.info("told to %s by %s", "stop" if now else "drain", peer_process(connection))
-                return self._end(now=now)
+                _log.info("told to stop by %s", peer_process(connection))
+                return self._end(0.0 if now else min(STOP_LIMIT_S, self._supervisor.drain_s))
+            case {"request": "drain", "limit_s": float(limit_s)} if 0 <= limit_s <= LONGEST_S:
+                _log.info("told to drain by %s", peer_process(connection))
+                return self._end(limit_s or self._supervisor.drain_s)
             case {"request": "sessions", "worker": int(slot)}:
                 return self._sessions(slot, connection)
             case _:
-                return _no("expected ping, status, stop with now, or sessions with worker")
+                return _no("expected ping, status, stop with now, drain with limit_s, or sessions with worker")
 
-    def _end(self, *, now: bool) -> dict[str, Any]:
-        if now:
-            self._supervisor.stop()
+    def _end(self, limit_s: float) -> Reply:
+        if limit_s:
+            self._supervisor.drain(limit_s)
         else:
-            self._supervisor.drain()
-        sessions = self._supervisor.crew.sessions()
-        limits = {"drain_s": self._supervisor.drain_s, "limit_s": self._supervisor.end_limit_s}
-        return {"ok": True, "sessions": sessions} | limits
+            self._supervisor.stop()
+        drain_s = self._supervisor.drain_left_s(monotonic_s())  # less where a drain was under way
+        limits = {"drain_s": drain_s, "limit_s": self._supervisor.end_limit_s(drain_s)}
+        return {"ok": True, "sessions": self._supervisor.sessions} | limits
 
     def _status(self) -> dict[str, Any]:
         facts = asdict(self._facts)

@@ -106,11 +106,16 @@ def status(config: Running = None, runtime_dir: RunningIn = None, json: Json = F
 
 
 @app.command(epilog=EXIT_CODES)
-def health(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
-    """Tell whether the running gateway is well: exit code 0, or 1."""
-    from gateway.commands.status import judge
+def health(
+    config: Running = None,
+    runtime_dir: RunningIn = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 where it is degraded, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Tell whether the running gateway is well, and why not: exit code 0 where it serves, or 1."""
+    from gateway.commands.health import judge
 
-    end(judge(_where(runtime_dir, config), as_json=json))
+    end(judge(_where(runtime_dir, config), as_json=json, strict=strict))
 
 
 @app.command(epilog=EXIT_CODES)

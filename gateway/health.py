@@ -59,7 +59,7 @@ def _fatal(status: GatewayStatus) -> Iterator[Reason]:
 
 def _minor(status: GatewayStatus, thresholds: Thresholds, peers: Mapping[int, str]) -> Iterator[Reason]:
     if _drains(status):
-        yield Reason(Code.DRAINING, "gateway", "draining")
+        yield Reason(Code.DRAINING, "gateway", "it takes no new sessions, and lets the others end")
     if status.reload_failed:
         age_s = status.reloaded_age_s
         text = f"the last reload failed, so the configuration of {age_s:.0f} s ago holds; its number is"
@@ -116,7 +116,9 @@ def _of_life(worker: ChildStatus, name: str) -> Iterator[Reason]:
 def _of_successor(code: Code, name: str, child: ChildStatus, thresholds: Thresholds) -> Iterator[Reason]:
     ago_s = child.restarted_ago_s
     if ago_s is not None and ago_s < thresholds.replaced:
-        text = f"{name} died or hung {ago_s:.0f} s ago and was replaced, {child.restarts} times since the start"
+        text = (
+            f"{_spoken(name)} died or hung {ago_s:.0f} s ago and was replaced, {child.restarts} times since the start"
+        )
         yield Reason(code, name, text, ago_s, thresholds.replaced, "s")
 
 
@@ -133,7 +135,7 @@ def _of_room(worker: ChildStatus, name: str, thresholds: Thresholds) -> Iterator
 def _of_descriptors(child: ChildStatus, name: str, thresholds: Thresholds) -> Iterator[Reason]:
     used, limit = child.descriptors, child.descriptors_limit
     if used and limit and used > thresholds.descriptors * limit:
-        text = f"{name} is near its limit of descriptors: {used} of {limit}"
+        text = f"{_spoken(name)} is near its limit of descriptors: {used} of {limit}"
         yield Reason(Code.DESCRIPTORS_NEAR_LIMIT, name, text, used, thresholds.descriptors * limit, "descriptors")
 
 
@@ -174,9 +176,14 @@ def _of_memory(status: GatewayStatus, thresholds: Thresholds) -> Iterator[Reason
 
 def _of_heartbeat(code: Code, name: str, child: ChildStatus, limit_s: float) -> Iterator[Reason]:
     if _is_silent(child, limit_s):
-        text = f"{name} gave its last heartbeat {child.heartbeat_age_s:.1f} s ago"
+        text = f"{_spoken(name)} gave its last heartbeat {child.heartbeat_age_s:.1f} s ago"
         yield Reason(code, name, text, child.heartbeat_age_s, limit_s, "s")
 
 
 def _is_silent(child: ChildStatus, limit_s: float) -> bool:
     return bool(limit_s) and child.heartbeat_age_s is not None and child.heartbeat_age_s > limit_s
+
+
+def _spoken(name: str) -> str:
+    """Give what a sentence calls a child: there are many workers, and one of each other kind."""
+    return name if name.startswith("worker ") else f"the {name}"

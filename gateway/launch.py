@@ -167,7 +167,8 @@ class _Gateway:
         )
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
         early_syn = EarlySynFact(bool(self.holdings.captures), self.holdings.capture_lack)
-        return Facts(self.settings.name, config, listeners, peers, admin, early_syn, started_s=monotonic_s())
+        health = self.settings.health
+        return Facts(self.settings.name, config, listeners, peers, admin, early_syn, monotonic_s(), health)
 
     def _announce(self) -> None:
         cores = sorted(set(self.cores))

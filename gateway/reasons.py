@@ -1,8 +1,9 @@
 """The words of a verdict on a gateway, and from where on a number is a reason. Deciding is gateway.health's."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 
 class Level(StrEnum):
@@ -137,3 +138,8 @@ class Thresholds:
     memory_limit: int = 0
     hit_rate: float = 0.5
     pool_short: float = 60.0
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """Read what another process told, which may be of another version: what it does not say is as usual."""
+        return cls(**{field.name: told[field.name] for field in fields(cls) if field.name in told})

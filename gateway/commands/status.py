@@ -1,9 +1,9 @@
-"""`gateway status` and `gateway health`: from the scoreboard, so that they work while the supervisor hangs."""
+"""`gateway status`: from the scoreboard, so that it works while the supervisor hangs."""
 
 from pathlib import Path
 from typing import Any
 
-from gateway import first_windows, health
+from gateway import first_windows
 from gateway.commands.output import bytes_text, duration_text, say, say_json, table
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
@@ -36,20 +36,6 @@ def status(runtime_dir: Path, *, as_json: bool) -> ExitCode:
         if others := _others(found):
             say("\n" + table(_PROCESS_COLUMNS, [_process_row(name, child) for name, child in others.items()]))
     return ExitCode.OK if found.is_supervisor_alive else ExitCode.UNWELL
-
-
-def judge(runtime_dir: Path, *, as_json: bool) -> ExitCode:
-    """Tell whether the gateway that runs in `runtime_dir` takes new sessions, and what needs a look.
-
-    Raises:
-        NotRunning: there is no gateway.
-    """
-    verdict = health.judge(read_status(runtime_dir))
-    if as_json:
-        say_json(verdict.as_dict())
-    else:
-        say("\n".join([verdict.level.value, *(f"  {reason}" for reason in verdict.reasons)]))
-    return ExitCode.OK if verdict.ok else ExitCode.UNWELL
 
 
 def _heading(found: GatewayStatus, told: dict[str, Any] | None) -> str:

@@ -176,6 +176,7 @@ def main(wish: dict[str, Any]) -> int:
         admin=None,
         listens=(replace(settings.listens[0], bind=bind, early_syn=wish["early_syn"]),),
         timeouts=replace(settings.timeouts, worker_heartbeat=wish["heartbeat_s"]),
+        health=replace(settings.health, memory_limit=wish["memory_limit"]),
         peers=(Peer("mumbai", Endpoint("127.0.0.1", 1)),) * wish["peers"],
     )
     return launch(settings, worker_main=MAINS[wish["main"]], broker_main=BROKER_MAINS[wish["broker"]])

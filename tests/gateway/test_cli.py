@@ -203,6 +203,27 @@ def test_health_says_well(start: Start) -> None:
     assert gateway_command("health", "--runtime-dir", str(gateway.runtime_dir)).returncode == ExitCode.OK
 
 
+def test_health_holds_the_gateway_to_its_own_thresholds_and_degraded_is_not_well_to_who_is_strict(start: Start) -> None:
+    gateway = start(memory_limit=1000).wait_ready()
+    where = ["--runtime-dir", str(gateway.runtime_dir)]
+    done = gateway_command("health", *where)
+    assert done.returncode == ExitCode.OK
+    assert re.search(r"^  memory_near_limit: memory of the gateway .* of 1000 bytes$", done.stdout, re.MULTILINE)
+    strict = gateway_command("health", "--strict", "--json", *where)
+    found = json.loads(strict.stdout)
+    (reason,) = (reason for reason in found["reasons"] if reason["code"] == "memory_near_limit")
+    assert (strict.returncode, found["ok"], found["level"]) == (ExitCode.UNWELL, True, "degraded")
+    assert (reason["object"], reason["threshold"], reason["unit"]) == ("gateway", 900.0, "bytes")
+
+
+def test_health_says_that_the_supervisor_is_silent(start: Start) -> None:
+    gateway = start().wait_ready()
+    gateway.process.send_signal(signal.SIGSTOP)
+    done = gateway_command("health", "--runtime-dir", str(gateway.runtime_dir))
+    assert done.returncode == ExitCode.OK
+    assert "  supervisor_silent: the supervisor does not answer, so nobody is replaced\n" in done.stdout
+
+
 def test_health_judges_by_the_running_gateways_limit_while_its_supervisor_hangs(start: Start) -> None:
     gateway = start(heartbeat_s=1.0).wait_ready()
     gateway.process.send_signal(19)  # SIGSTOP
@@ -227,7 +248,7 @@ def test_health_of_a_draining_gateway_is_degraded_and_stop_says_for_how_long(sta
         session.close()
         _, said = stopping.communicate(timeout=60)
     assert told.returncode == ExitCode.OK
-    assert told.stdout.startswith("degraded\n  draining\n")  # and on a busy machine perhaps of a loop that is late
+    assert told.stdout.startswith("degraded\n  draining: ")  # and on a busy machine perhaps of a loop that is late
     assert "draining: sessions left 1, up to 30 s" in said
 
 

@@ -206,13 +206,17 @@ def with_links(*links: LinkStatus, **of_broker: object) -> GatewayStatus:
             "the broker is absent, so sessions to peers dial",
         ),
         ({"state": ChildState.BOOTING}, Code.BROKER_MISSING, "the broker is booting, so sessions to peers dial"),
-        ({"heartbeat_age_s": 20.0}, Code.BROKER_SILENT, "broker gave its last heartbeat 20.0 s ago"),
+        ({"heartbeat_age_s": 20.0}, Code.BROKER_SILENT, "the broker gave its last heartbeat 20.0 s ago"),
         (
             {"restarted_ago_s": 5.0, "restarts": 1},
             Code.BROKER_REPLACED,
-            "broker died or hung 5 s ago and was replaced, 1 times since the start",
+            "the broker died or hung 5 s ago and was replaced, 1 times since the start",
         ),
-        ({"descriptors": 1000}, Code.DESCRIPTORS_NEAR_LIMIT, "broker is near its limit of descriptors: 1000 of 1024"),
+        (
+            {"descriptors": 1000},
+            Code.DESCRIPTORS_NEAR_LIMIT,
+            "the broker is near its limit of descriptors: 1000 of 1024",
+        ),
     ],
 )
 def test_a_broker_that_is_gone_or_ill_degrades_where_there_are_peers(
@@ -296,7 +300,7 @@ def draining(*workers: dict[str, object]) -> GatewayStatus:
 @pytest.mark.parametrize("second", [{}, {"state": ChildState.ABSENT, "heartbeat_age_s": None}])
 def test_an_orderly_drain_degrades_and_is_the_only_reason(second: dict[str, object]) -> None:
     status = draining({}, second)
-    assert only(status) == Reason(Code.DRAINING, "gateway", "draining")
+    assert only(status) == Reason(Code.DRAINING, "gateway", "it takes no new sessions, and lets the others end")
     assert not is_ready(status)
 
 
