@@ -1,23 +1,24 @@
 """The sockets that outlive every child, those that listen and those that capture SYNs, and who gets which.
 
-Opened before the first fork.
+Opened before the first fork, and changed in place by a reload: `prepare` opens what is missing and changes nothing,
+`take` gives children the new ones, `settle` deals connections out to them, `finish` ends those that nobody wants.
 """
 
+import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Self
 
-from pools.net import listening, sockopts
+from gateway.holdings_change import Change, Have, prepare
+from gateway.inherited import Inherited, key_of
+from gateway.socket_plan import Known
 from pools.net.endpoint import Endpoint
-from pools.net.errors import StartError
-from pools.net.packet_socket import PacketSocketError
-from workers.listener import open_group
-from workers.settings import Listen, Mode, WorkerSettings
-from workers.shard import ShardHash
-from workers.syn_sockets import Capture, open_captures
-from workers.syn_targets import targets_of
+from pools.net.tcp_info import tcp_info
+from workers.listener import deafen, deal, end_group
+from workers.settings import WorkerSettings
+from workers.syn_sockets import Capture
 
-_ADMIN_BACKLOG = 128
+_log = logging.getLogger(__name__)
 
 
 class Holdings:
@@ -35,43 +36,83 @@ class Holdings:
         self.captures: list[Capture] = []
         self.capture_lack = ""
         self.admin: socket.socket | None = None
+        self._known: dict[str, Known] = {}
+        self._admin_wanted: Endpoint | None = None
+        self._undealt: Change | None = None
+        self._retired: list[list[socket.socket]] = []  # each the end of a group, or all of it
+        self._dropped: list[socket.socket] = []  # that nobody reads or accepts from any more
 
     @classmethod
-    def open(cls, settings: WorkerSettings, *, admin: Endpoint | None) -> Self:
+    def open(cls, settings: WorkerSettings, *, admin: Endpoint | None, inherited: Inherited | None = None) -> Self:
         """Open them all; where SYNs cannot be captured, all others.
 
+        Args:
+            inherited: sockets that are open already. Those that fit are taken out of it and set up anew, the others
+                closed. What a group has more than there are workers is ended by `finish`; `settle` is to be called once
+                all workers accept.
+
         Raises:
-            StartError: one could not be opened; then none is left open.
+            StartError: one could not be opened; then none is left open but what was inherited.
         """
         holdings = cls()
-        # A redirected connection's SYN is captured before its destination is changed, and accepted afterwards.
-        by_source = any(listen.mode is Mode.REDIRECT and listen.early_syn for listen in settings.listens)
-        shard = ShardHash(settings.shard_seed, settings.workers, by_source)
-        try:
-            for listen in settings.listens:
-                holdings.groups.append(open_group(listen, shard=shard, keepalive=settings.keepalive))
-            holdings.admin = None if admin is None else _open_admin(admin)
-            holdings._open_captures(settings.listens, shard)
-        except StartError:
-            holdings.close()
-            raise
+        inherited = inherited or Inherited()
+        change = prepare(Have(inherited.groups, inherited.admin), settings, admin=admin)
+        inherited.groups, inherited.admin = {}, {}
+        inherited.close()
+        holdings._drop_rather_than_retire(change)
+        holdings.take(change)
         return holdings
 
-    def _open_captures(self, listens: Sequence[Listen], shard: ShardHash) -> None:
-        ports = [group[0].getsockname()[1] for group in self.groups]
-        wanted = [each for listen, port in zip(listens, ports, strict=True) for each in targets_of(listen, port=port)]
-        try:
-            self.captures = open_captures(wanted, shard=shard) if wanted else []
-        except PacketSocketError as error:
-            self.capture_lack = str(error)
+    def prepare(self, settings: WorkerSettings, *, admin: Endpoint | None) -> Change:
+        """Open what `settings` want and is not there; nothing else changes.
 
-    def of_worker(self, slot: int) -> tuple[socket.socket, ...]:
-        """Give the listening sockets of the worker in `slot`, in the order of the listeners."""
-        return tuple(group[slot] for group in self.groups)
+        Returns:
+            What `take` takes. Until then it is the caller's, who abandons it or takes it.
 
-    def capture_of_worker(self, slot: int) -> Capture | None:
-        """Give what the worker in `slot` captures SYNs by."""
-        return self.captures[slot] if self.captures else None
+        Raises:
+            StartError: one cannot be opened, or what is open cannot be changed so; then all is as it was.
+        """
+        groups = {key_of(group[0]): group for group in self.groups}
+        have = Have(groups, {} if self.admin is None else {str(self._admin_wanted): self.admin}, self._known)
+        return prepare(have, settings, admin=admin)
+
+    def take(self, change: Change) -> None:
+        """Go on with these sockets: children that are forked or told from now on get them."""
+        change.set_options()
+        for group in change.gone:
+            deafen(group)
+        self._retired += [*change.gone, *change.surplus]
+        self._dropped += [sock for capture in self.captures for sock in capture.sockets] + change.gone_admins
+        self.groups, self.captures, self.capture_lack = change.groups, change.captures, change.capture_lack
+        self.admin, self._admin_wanted, self._known = change.admin, change.admin_wanted, change.known
+        self._undealt = change
+
+    def settle(self) -> None:
+        """Deal new connections out to the workers that there are now: call it once all of them accept."""
+        change, self._undealt = self._undealt, None
+        if change is not None and change.deals_anew:
+            for group in self.groups:
+                deal(group, change.shard)
+
+    @property
+    def awaited(self) -> int:
+        """Connections that wait to be accepted from sockets that `finish` would end."""
+        return sum(tcp_info(sock).unacked_segments for group in self._retired for sock in group)
+
+    def finish(self) -> None:
+        """End what nobody wants any more; whoever still waits there is reset."""
+        while self._retired:
+            end_group(self._retired.pop())
+        while self._dropped:
+            self._dropped.pop().close()
+
+    def of_worker(self, position: int) -> tuple[socket.socket, ...]:
+        """Give the listening sockets of the worker at `position` in slot order, in the order of the listeners."""
+        return tuple(group[position] for group in self.groups)
+
+    def capture_of_worker(self, position: int) -> Capture | None:
+        """Give what the worker at `position` captures SYNs by."""
+        return self.captures[position] if self.captures else None
 
     def close_all_but(self, kept: Iterable[socket.socket]) -> None:
         """Close, in a child, what is not its own: a listener is gone only when its last copy is."""
@@ -79,6 +120,11 @@ class Holdings:
         for sock in self._all():
             if sock not in own:
                 sock.close()
+
+    def deafen(self) -> None:
+        """Have no listener but the admin's take a new client; those who wait, or whose handshake goes on, are taken."""
+        for group in self.groups:
+            deafen(group)
 
     def close_groups(self) -> None:
         """Close the listeners, the admin one excepted, so that newcomers are refused, and what captures their SYNs."""
@@ -89,30 +135,14 @@ class Holdings:
         """Close everything."""
         self.close_all_but(())
 
+    def _drop_rather_than_retire(self, change: Change) -> None:
+        """Leave alone what is inherited and not wanted: it may serve somebody else."""
+        self._dropped += [sock for group in change.gone for sock in group]
+        change.gone.clear()
+
     def _all(self) -> list[socket.socket]:
         return self._of_workers() + ([] if self.admin is None else [self.admin])
 
     def _of_workers(self) -> list[socket.socket]:
-        listening = [sock for group in self.groups for sock in group]
-        return listening + [sock for capture in self.captures for sock in capture.sockets]
-
-
-def bound_address(sock: socket.socket) -> str:
-    """Give the address of a listener as people write it, with the port that the kernel chose."""
-    host, port = sock.getsockname()[:2]
-    return str(Endpoint(host, port))
-
-
-def _open_admin(address: Endpoint) -> socket.socket:
-    try:
-        sock = listening.stream_socket(address.family)
-        try:
-            sockopts.reuse_address(sock)
-            listening.bind(sock, address)
-            listening.listen(sock, backlog=_ADMIN_BACKLOG)
-        except BaseException:
-            sock.close()
-            raise
-    except listening.ListenError as error:
-        raise StartError(f"admin on {address}: {error}") from error
-    return sock
+        listening = [sock for group in (*self.groups, *self._retired) for sock in group]
+        return [*listening, *self._dropped, *(sock for capture in self.captures for sock in capture.sockets)]

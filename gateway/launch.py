@@ -13,7 +13,8 @@ from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
 from gateway.child import AdminPost, Role
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
-from gateway.holdings import Holdings, bound_address
+from gateway.holdings import Holdings
+from gateway.inherited import bound_address
 from gateway.roles import Mains, Roles
 from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows

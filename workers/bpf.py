@@ -1,6 +1,6 @@
 """Classic BPF as bytes: the instructions that our programs are made of. What they compute is said elsewhere. Pure.
 
-All loads count from the IP header, so that a program means the same on whatever hook it runs.
+All loads but one count from the IP header, so that a program means the same on whatever hook it runs.
 
 Source: linux/filter.h, linux/bpf_common.h; Linux Documentation/networking/filter.rst; McCanne and Jacobson, USENIX
 Winter 1993.
@@ -46,6 +46,11 @@ def length(program: bytes) -> int:
 def load_byte(offset: int) -> bytes:
     """A = the byte at `offset`. A load beyond the packet ends the program with 0, here and below."""
     return _code(_LOAD_BYTE, NETWORK_HEADER + offset)
+
+
+def load_segment_byte(offset: int) -> bytes:
+    """A = the byte at `offset` of what the hook is about: of a TCP socket's filter, the TCP header."""
+    return _code(_LOAD_BYTE, offset)
 
 
 def load_half(offset: int) -> bytes:

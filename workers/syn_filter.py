@@ -30,6 +30,8 @@ _TCP_DESTINATION, _TCP_FLAGS = 2, 13
 _DROP: Final = bpf.give(0)
 _PASS: Final = bpf.give(SNAPSHOT_BYTES)
 
+_WHOLE: Final = bpf.give(0xFFFF_FFFF)
+
 NOTHING: Final = _DROP
 """The program that lets nothing through."""
 
@@ -67,6 +69,12 @@ def program(targets: Iterable[Target]) -> bytes:
     to_ipv4 = bpf.skip(ipv6)
     version = bpf.load_byte(0) + bpf.mask(0xF0) + bpf.skip_if_equal(_VERSION_6, to_ipv4)
     return _for_this_host() + version + to_ipv4 + ipv6 + ipv4
+
+
+def without_syns() -> bytes:
+    """Assemble the filter of a TCP listener that takes no new client: all but bare SYNs pass, whole."""
+    flags = bpf.load_segment_byte(_TCP_FLAGS) + bpf.mask(_SYN_ACK_RST_FIN)
+    return flags + bpf.skip_unless_equal(_SYN, _DROP) + _DROP + _WHOLE
 
 
 def _for_this_host() -> bytes:

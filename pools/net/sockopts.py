@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from pools.net.errors import MidmileError
 
+_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
 _SO_ATTACH_REUSEPORT_CBPF: Final = 51  # asm-generic/socket.h; Linux 4.5
 _IP_BIND_ADDRESS_NO_PORT: Final = 24  # linux/in.h; Linux 4.2. The socket module names it from Python 3.12 on
 _IP_TRANSPARENT: Final = 19  # linux/in.h
@@ -160,15 +161,28 @@ def transparent(sock: Socket) -> None:
     Raises:
         OptionError: EPERM without CAP_NET_RAW or CAP_NET_ADMIN.
     """
-    level, option = (
-        (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
-        if sock.family == socket.AF_INET6
-        else (socket.IPPROTO_IP, _IP_TRANSPARENT)
-    )
+    level, option = _transparent_option(sock)
     try:
         sock.setsockopt(level, option, _ON)
     except OSError as error:
         raise OptionError("IP_TRANSPARENT", True, error.errno or 0, rights="CAP_NET_RAW or CAP_NET_ADMIN") from error
+
+
+def _transparent_option(sock: Socket) -> tuple[int, int]:
+    if sock.family == socket.AF_INET6:
+        return socket.IPPROTO_IPV6, _IPV6_TRANSPARENT
+    return socket.IPPROTO_IP, _IP_TRANSPARENT
+
+
+def is_transparent(sock: Socket) -> bool:
+    """Tell whether `transparent` was set."""
+    level, option = _transparent_option(sock)
+    return bool(sock.getsockopt(level, option))
+
+
+def is_dual_stack(sock: Socket) -> bool:
+    """Tell whether an IPv6 socket takes IPv4 too; False for one of IPv4."""
+    return sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
 def original_destination(sock: Socket, family: socket.AddressFamily) -> tuple[str, int] | None:
@@ -207,16 +221,27 @@ def attach_reuseport_program(sock: Socket, program: bytes) -> None:
 
     Source: socket(7), SO_ATTACH_REUSEPORT_CBPF.
     """
+    _attach(sock, "SO_ATTACH_REUSEPORT_CBPF", _SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+def attach_filter(sock: Socket, program: bytes) -> None:
+    """Have the kernel drop what a classic-BPF program gives 0 for, before the socket sees it (socket(7)).
+
+    A TCP socket's program sees each segment from its TCP header on. Accepted sockets inherit it.
+
+    Raises:
+        OptionError: the kernel's checker refuses the program, or the socket is one of MPTCP.
+    """
+    _attach(sock, "SO_ATTACH_FILTER", _SO_ATTACH_FILTER, program)
+
+
+def _attach(sock: Socket, name: str, option: int, program: bytes) -> None:
     filters = array.array("Q", program)
     address, length = filters.buffer_info()
     try:
-        sock.setsockopt(
-            socket.SOL_SOCKET,
-            _SO_ATTACH_REUSEPORT_CBPF,
-            _SOCK_FPROG.pack(length, address),
-        )
+        sock.setsockopt(socket.SOL_SOCKET, option, _SOCK_FPROG.pack(length, address))
     except OSError as error:
-        raise OptionError("SO_ATTACH_REUSEPORT_CBPF", f"{length} instructions", error.errno or 0) from error
+        raise OptionError(name, f"{length} instructions", error.errno or 0) from error
 
 
 def pending_error(sock: Socket) -> int:
