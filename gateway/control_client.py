@@ -90,14 +90,31 @@ def stop(runtime_dir: Path, *, now: bool) -> Ending:
         NotRunning: nobody is there.
         NoAnswer: the supervisor hangs.
     """
+    return _end(runtime_dir, {"request": "stop", "now": now})
+
+
+def drain(runtime_dir: Path, *, limit_s: float = 0.0) -> Ending:
+    """Tell the gateway to end once its sessions have ended.
+
+    Args:
+        limit_s: for which they may go on; 0 for what the gateway is configured to give them.
+
+    Raises:
+        NotRunning: nobody is there.
+        NoAnswer: the supervisor hangs, or `limit_s` is beyond a year.
+    """
+    return _end(runtime_dir, {"request": "drain", "limit_s": float(limit_s)})
+
+
+def _end(runtime_dir: Path, request: dict[str, Any]) -> Ending:
     with closing(_connect(runtime_dir, ANSWER_S)) as connection:
         pid, pidfd = _peer(connection, runtime_dir)
-        reply: Any = next(_frames(connection, {"request": "stop", "now": now}), None)
+        reply: Any = next(_frames(connection, request), None)
     match reply:
         case {"ok": True, "sessions": int(count), "drain_s": float(drain_s), "limit_s": float(limit_s)}:
             return Ending(pid, pidfd, count, drain_s, limit_s)
     os.close(pidfd)
-    raise NoAnswer(f"the gateway in {runtime_dir} did not take the order to stop")
+    raise NoAnswer(f"the gateway in {runtime_dir} did not take the order to end")
 
 
 def wait_for_end(pidfd: int, limit_s: float) -> bool:

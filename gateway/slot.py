@@ -29,6 +29,7 @@ class Child:
         pidfd: readable once it is dead; owned.
         channel: the supervisor's end; owned.
         ready_s: when it said READY; None before.
+        is_held: it said that it waits for BEGIN.
         aborted_s: when it was sent ABRT; None if it was not.
         failure: why it said it cannot work.
     """
@@ -38,6 +39,7 @@ class Child:
     channel: socket.socket
     forked_s: float
     ready_s: float | None = None
+    is_held: bool = False
     aborted_s: float | None = None
     failure: str = ""
 
@@ -86,6 +88,11 @@ class Slot:
     def is_ready(self) -> bool:
         """Whether a child is there that said READY."""
         return self.child is not None and self.child.ready_s is not None
+
+    @property
+    def is_able(self) -> bool:
+        """Whether a child is there that is ready, or would be if it were told to begin."""
+        return self.child is not None and (self.child.is_held or self.child.ready_s is not None)
 
     def fork(self, *, origin: int, leave: Callable[[Role], None], log_format: LogFormat, now_s: float) -> Child:
         """Start a child.
@@ -191,6 +198,8 @@ class Slot:
         match message.report:
             case Report.READY:
                 self.child.ready_s = now_s
+            case Report.HELD:
+                self.child.is_held = True
             case Report.FAILED:
                 self.child.failure = message.message
             case Report.DRAINED if self.role.carries_sessions:

@@ -8,19 +8,21 @@ import gc
 import logging
 import selectors
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from gateway.child import Kind
 from gateway.crew import Crew, Events
+from gateway.drain import GRACE_S, Drain
 from gateway.exit_codes import ExitCode
 from gateway.restart_policy import fatal_exit_code
 from gateway.signals import SignalInbox
 from gateway.slot import Death, Slot
 from pools.net.clock import monotonic_s
 from pools.net.errors import ChildError
-from pools.net.orders import Order, OrderMessage
+from pools.net.orders import LINGER_S, Order, OrderMessage
 from workers.settings import Timeouts
 
 WATCH_S: Final = 0.5
@@ -29,14 +31,10 @@ WATCH_S: Final = 0.5
 AWAY_S: Final = 2.0
 """A loop turn this late means that we were stopped or starved, and the children probably too."""
 
-DRAIN_GRACE_S: Final = 1.0
-"""What a worker may need beyond its drain limit to reset what is left."""
-
 STOP_S: Final = 2.0
 """From STOP to KILL."""
 
-PROGRESS_S: Final = 5.0
-"""Between two lines about a drain."""
+_NO_LIMIT_S: Final = 1e9  # thirty years
 
 _log = logging.getLogger(__name__)
 
@@ -58,11 +56,21 @@ class Hooks:
         announce: called once, when every child has been ready.
         close_listeners: closes the supervisor's copies, so that a gateway that drains refuses instead of queueing.
         chore: called with the time (monotonic, seconds) at every turn of the loop.
+        all_able: called when every child is ready, or held and able to begin; it may be called again.
+        deafen: has listeners take no new client, so that none is in the queue when they are closed.
+        ending: called when the whole gateway is to end, with the seconds that sessions have.
+        others: tells how many sessions end elsewhere in the gateway; None for nobody to wait for.
+        upgrade: goes on with new code.
     """
 
     announce: Callable[[], None]
     close_listeners: Callable[[], None]
     chore: Callable[[float], None]
+    all_able: Callable[[], None] = lambda: None
+    deafen: Callable[[], None] = lambda: None
+    ending: Callable[[float], None] = lambda _: None
+    others: Callable[[], int | None] = lambda: None
+    upgrade: Callable[[], object] = lambda: None
 
 
 class Supervisor:
@@ -88,10 +96,11 @@ class Supervisor:
         self._hooks = hooks
         self._selector = selector
         self._inbox = inbox
+        self.failure = ""
         self._exit_code = ExitCode.OK
         self._last_turn_s = self._watched_since_s = monotonic_s()
-        self._deadline_s = 0.0  # of the drain, then of the stop
-        self._progress_s = 0.0
+        self._drain: Drain | None = None
+        self._kill_s = 0.0
         selector.register(inbox, selectors.EVENT_READ, self._on_signals)
 
     def run(self) -> ExitCode:
@@ -99,37 +108,70 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is here now stays shared with the children: a collection would write to every page
         try:
-            self.crew.start(Events(self._on_all_ready, self._on_death))
+            self.crew.start(Events(self._on_all_ready, self._on_death, self._hooks.all_able))
         except ChildError as error:
             self._fail(ExitCode(error.exit_code), str(error))
-        while self.phase is not Phase.STOPPING or any(self.crew.living()):
+        while self._has_more_to_do():
             for key, _ in self._selector.select(self._wait_s()):
                 key.data()
             self._turn(monotonic_s())
         return self._exit_code
 
-    def drain(self) -> None:
-        """Let sessions end, up to timeouts.drain, then stop."""
-        if self.phase in (Phase.DRAINING, Phase.STOPPING):
+    def _has_more_to_do(self) -> bool:
+        if self.phase is not Phase.STOPPING or any(self.crew.living()):
+            return True
+        return self._hooks.others() is not None and monotonic_s() < self._kill_s
+
+    def drain(self, limit_s: float | None = None) -> None:
+        """Take no new client, let sessions end for up to `limit_s` seconds, then stop; a drain under way is shortened.
+
+        Args:
+            limit_s: timeouts.drain where it is not given.
+        """
+        limit_s = self._timeouts.drain if limit_s is None else limit_s
+        if self.phase is Phase.STOPPING or (self._drain and not self._drain.gives_more(limit_s, monotonic_s())):
             return
-        limit_s = self._timeouts.drain
+        if self._drain is None:
+            self._hooks.deafen()
+        self._begin_drain(limit_s, [LINGER_S] * len(self.crew.session_slots()))
+        self._hooks.ending(limit_s)
+        _log.info("draining: sessions left %d, up to %g s; a second signal stops at once", self.sessions, limit_s)
+
+    def retire(self, limit_s: float, lingers_s: Sequence[float]) -> None:
+        """Leave the gateway to another supervisor: accept nothing more, and end with the last session.
+
+        Args:
+            limit_s: for which sessions may go on; 0 for as long as they like.
+            lingers_s: of each worker, for how long it still accepts what comes to sockets that nobody else has.
+        """
+        self._begin_drain(limit_s or _NO_LIMIT_S, lingers_s, retires=True)
+        self.crew.tell(OrderMessage(Order.STOP), [slot for slot in self.crew.slots if slot.role.kind is Kind.ADMIN])
+        _log.info("retiring: sessions left %d", self.crew.sessions())
+
+    def _begin_drain(self, limit_s: float, lingers_s: Sequence[float], *, retires: bool = False) -> None:
         self.phase = Phase.DRAINING
-        self._deadline_s = monotonic_s() + limit_s + DRAIN_GRACE_S
-        self._progress_s = monotonic_s() + PROGRESS_S
-        self.crew.tell(OrderMessage(Order.DRAIN, limit_s), self.crew.session_slots())
+        self._drain = Drain(monotonic_s() + limit_s, retires)
+        self._drain.is_line_due(monotonic_s())
+        for slot, linger_s in zip(self.crew.session_slots(), lingers_s, strict=True):
+            self.crew.tell(OrderMessage(Order.DRAIN, limit_s, linger_s=linger_s), [slot])
         self._hooks.close_listeners()
-        sessions = self.crew.sessions()
-        _log.info("draining: sessions left %d, up to %g s; a second signal stops at once", sessions, limit_s)
 
     def stop(self) -> None:
         """End every child now. A second call kills."""
         if self.phase is Phase.STOPPING:
-            self._deadline_s = monotonic_s()
+            self._kill_s = monotonic_s()
             return
         self.phase = Phase.STOPPING
-        self._deadline_s = monotonic_s() + STOP_S
+        self._kill_s = monotonic_s() + STOP_S
         self.crew.tell(OrderMessage(Order.STOP), self.crew.slots)
         self._hooks.close_listeners()
+        if not (self._drain and self._drain.retires):
+            self._hooks.ending(0.0)
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions of the gateway, those of supervisors that retire among them."""
+        return self.crew.sessions() + (self._hooks.others() or 0)
 
     @property
     def drain_s(self) -> float:
@@ -138,12 +180,11 @@ class Supervisor:
 
     def drain_left_s(self, now_s: float) -> float:
         """Seconds that sessions still have in a drain; 0 where none is under way."""
-        return max(0.0, self._deadline_s - DRAIN_GRACE_S - now_s) if self.phase is Phase.DRAINING else 0.0
+        return self._drain.left_s(now_s) if self._drain and self.phase is Phase.DRAINING else 0.0
 
-    @property
-    def end_limit_s(self) -> float:
-        """Seconds within which a drain that begins now has ended, whatever the children do."""
-        return self._timeouts.drain + DRAIN_GRACE_S + STOP_S + WATCH_S
+    def end_limit_s(self, limit_s: float) -> float:
+        """Give the seconds within which a drain of `limit_s` that begins now has ended, whatever the children do."""
+        return limit_s + GRACE_S + STOP_S + WATCH_S
 
     def _on_all_ready(self) -> None:
         if self.phase is Phase.STARTING:
@@ -161,13 +202,13 @@ class Supervisor:
             _log.warning("%s, %s", slot.role.name, death)
 
     def _is_wanted(self, slot: Slot) -> bool:
-        if self.phase is Phase.DRAINING:
-            return not slot.role.carries_sessions
+        if self._drain is not None and self.phase is Phase.DRAINING:
+            return slot.role.kind is Kind.BROKER or (slot.role.kind is Kind.ADMIN and not self._drain.retires)
         return self.phase is not Phase.STOPPING
 
     def _fail(self, code: ExitCode, why: str) -> None:
         _log.error("could not start: %s", why)
-        self._exit_code = code
+        self._exit_code, self.failure = code, why
         self.stop()
 
     def _on_signals(self) -> None:
@@ -175,12 +216,15 @@ class Supervisor:
             if number in (signal.SIGTERM, signal.SIGINT):
                 _log.info("got %s", number.name)
                 self._end()
+            elif number == signal.SIGUSR2:
+                _log.info("got %s", number.name)
+                self._hooks.upgrade()
             else:
                 _log.info("got %s, which means nothing here yet", number.name)
 
     def _end(self) -> None:
         """Drain, or stop where that is already under way, or kill where even that is."""
-        if self.phase in (Phase.DRAINING, Phase.STOPPING):
+        if self.phase is Phase.STOPPING or (self._drain and not self._drain.retires):
             self.stop()
         else:
             self.drain()
@@ -197,15 +241,14 @@ class Supervisor:
         limit_s = self._timeouts.worker_heartbeat
         self.crew.turn(now_s, limit_s=limit_s, watched_since_s=self._watched_since_s)
         self._hooks.chore(now_s)
-        if self.phase is Phase.DRAINING:
-            self._turn_of_drain(now_s)
-        elif self.phase is Phase.STOPPING and now_s >= self._deadline_s:
+        if self._drain is not None and self.phase is Phase.DRAINING:
+            self._turn_of_drain(self._drain, now_s)
+        elif self.phase is Phase.STOPPING and now_s >= self._kill_s:
             self.crew.kill()
 
-    def _turn_of_drain(self, now_s: float) -> None:
-        if now_s >= self._deadline_s or all(slot.child is None for slot in self.crew.session_slots()):
+    def _turn_of_drain(self, drain: Drain, now_s: float) -> None:
+        own_are_over = all(slot.child is None for slot in self.crew.session_slots())
+        if drain.is_over(now_s) or (own_are_over and self._hooks.others() is None):
             self.stop()
-        elif now_s >= self._progress_s:
-            self._progress_s = now_s + PROGRESS_S
-            left_s = self.drain_left_s(now_s)
-            _log.info("draining: sessions left %d, up to %.0f s more", self.crew.sessions(), left_s)
+        elif drain.is_line_due(now_s) and not drain.retires:
+            _log.info("draining: sessions left %d, up to %.0f s more", self.sessions, drain.left_s(now_s))

@@ -136,12 +136,20 @@ def test_hung_worker_costs_only_its_own_rows(start: Start) -> None:
     assert ask(gateway.runtime_dir, {"request": "ping"})["ok"]
 
 
-def test_stop_gives_a_descriptor_that_tells_the_end(start: Start) -> None:
+def test_drain_and_stop_give_a_descriptor_that_tells_the_end_and_stop_the_shorter_limit(start: Start) -> None:
     gateway = start().wait_ready()
+    session = gateway.stay()
+    draining = control_client.drain(gateway.runtime_dir)
+    assert draining.pid == gateway.process.pid
+    assert (29 < draining.drain_s <= 30, draining.limit_s > draining.drain_s, draining.sessions) == (True, True, 1)
+    os.close(draining.pidfd)
     ending = control_client.stop(gateway.runtime_dir, now=False)
-    assert ending.pid == gateway.process.pid
-    assert (ending.drain_s, ending.limit_s > ending.drain_s) == (30.0, True)
-    gateway.wait_for(rf"told to drain by pid {os.getpid()} of user {os.getuid()}\n")
+    assert (0 < ending.drain_s <= 5, ending.limit_s > ending.drain_s) == (True, True)
+    longer = control_client.drain(gateway.runtime_dir, limit_s=60)
+    assert longer.drain_s <= 5  # a drain is only shortened
+    os.close(longer.pidfd)
+    session.close()
+    gateway.wait_for(rf"told to stop by pid {os.getpid()} of user {os.getuid()}\n")
     assert control_client.wait_for_end(ending.pidfd, 30)
     assert gateway.end() == 0
     os.close(ending.pidfd)
