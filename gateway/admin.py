@@ -26,7 +26,7 @@ from gateway.page import assets
 from gateway.page.facts import UNTOLD, Facts
 from gateway.page.live import INTERVAL_S, Live
 from gateway.processes import Processes
-from gateway.reasons import Verdict
+from gateway.reasons import Thresholds, Verdict
 from gateway.status import GatewayStatus, read
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ProtocolError
@@ -77,12 +77,14 @@ class Told:
         listeners: names in the configuration's order.
         peers: likewise.
         ready_when_filled: readiness waits for idle legs to the peers.
+        health: from where on the gateway is degraded.
         page: what the page shows of the configuration.
     """
 
     listeners: tuple[str, ...]
     peers: tuple[str, ...] = ()
     ready_when_filled: bool = False
+    health: Thresholds = health.USUAL
     page: Facts = UNTOLD
 
 
@@ -101,7 +103,7 @@ class Pages:
         self._told = told
         self.live = Live(scoreboard, told.page, judge=self._judge)
         self._processes = Processes()
-        self._collector = metrics.ScoreboardCollector(scoreboard, told.listeners, told.peers)
+        self._collector = metrics.ScoreboardCollector(scoreboard, told.listeners, told.peers, judge=self._judge)
         self._pages: dict[str, Callable[[str], Answer]] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
@@ -144,7 +146,7 @@ class Pages:
         return Answer(HTTPStatus.OK, json.dumps(document, separators=(",", ":")).encode(), _JSON, ends=True)
 
     def _judge(self, status: GatewayStatus) -> Verdict:
-        return health.judge(status)
+        return health.judge(status, self._told.health, peers=dict(enumerate(self._told.peers)))
 
     def _status(self) -> GatewayStatus:
         return read(self._scoreboard, self._processes, now_ns=monotonic_ns())

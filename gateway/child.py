@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from gateway import logs, signals
 from gateway.exit_codes import ExitCode
+from gateway.reasons import Thresholds
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ChildError
@@ -84,6 +85,7 @@ class AdminPost:
         settings: what the workers are told.
         scoreboard: everybody's numbers, its own among them.
         ready_when_filled: readiness waits until the pools of peers were filled once.
+        health: from where on the gateway is degraded.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking.
     """
 
@@ -91,6 +93,7 @@ class AdminPost:
     settings: WorkerSettings
     scoreboard: Scoreboard
     ready_when_filled: bool
+    health: Thresholds
     channel: socket.socket
 
 
@@ -117,6 +120,7 @@ def admin_main(post: AdminPost) -> int:
         listeners=tuple(listen.name for listen in post.settings.listens),
         peers=tuple(peer.name for peer in post.settings.peers),
         ready_when_filled=post.ready_when_filled,
+        health=post.health,
         page=facts_of(post.settings),
     )
     return serve(post.listener, post.scoreboard, told=told, channel=post.channel)

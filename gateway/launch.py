@@ -101,7 +101,7 @@ class _Gateway:
         if lack := _transport_lack(self.told):
             _log.warning("%s", lack)
         filled = self.settings.ready_when_filled
-        roles = Roles(self.told, self.cores, self.holdings, self.scoreboard, self.sources, filled)
+        roles = Roles(self.told, self.cores, self.holdings, self.scoreboard, self.sources, filled, self.settings.health)
         crew = Crew(roles.cast(mains), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
         hooks = Hooks(self._announce, self.holdings.close_groups, self._turn)
         timeouts = self.settings.timeouts

@@ -7,7 +7,7 @@ which worker is ill.
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +15,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway import link_metrics, release
+from gateway import health, link_metrics, release
 from gateway.listener_status import summed
 from gateway.processes import Processes
+from gateway.reasons import Level, Verdict
 from gateway.status import ChildStatus, GatewayStatus, read
 from pools.net.clock import monotonic_ns
 from pools.net.scoreboard import Cell, ChildState, ListenCell, Scoreboard
@@ -153,9 +154,18 @@ class ScoreboardCollector(Collector):
         scoreboard: read anew each time.
         listeners: names in the configuration's order.
         peers: likewise.
+        judge: gives the verdict that /healthz gives, too.
     """
 
-    def __init__(self, scoreboard: Scoreboard, listeners: Sequence[str], peers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        scoreboard: Scoreboard,
+        listeners: Sequence[str],
+        peers: Sequence[str] = (),
+        *,
+        judge: Callable[[GatewayStatus], Verdict] = health.judge,
+    ) -> None:
+        self._judge = judge
         self._scoreboard = scoreboard
         self._listeners = listeners
         self._peers = peers
@@ -167,6 +177,7 @@ class ScoreboardCollector(Collector):
         """Give every metric with its current values."""
         status = read(self._scoreboard, self._processes, now_ns=monotonic_ns())
         yield from self._about_gateway(status)
+        yield from _about_health(self._judge(status))
         yield from _totals({cell: (*at, self._sum(cell)) for cell, at in TOTALS.items()}.values())
         yield from (GaugeMetricFamily(at.name, at.help, value=self._sum(cell)) for cell, at in GAUGES.items())
         yield from self._about_listeners()
@@ -208,6 +219,17 @@ def render(collector: ScoreboardCollector) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     return generate_latest(registry)
+
+
+def _about_health(verdict: Verdict) -> Iterator[Metric]:
+    number = tuple(Level).index(verdict.level)
+    yield GaugeMetricFamily("midmile_health_level", "How the gateway is: 0 well, 1 degraded, 2 dead.", value=number)
+    reasons = GaugeMetricFamily(
+        "midmile_health_reason", "1 for each reason why the gateway is not well.", labels=["code", "object"]
+    )
+    for reason in verdict.reasons:
+        reasons.add_metric([reason.code.value, reason.of], 1)
+    yield reasons
 
 
 def _totals(samples: Iterable[tuple[Family, str, int]]) -> Iterator[Metric]:

@@ -7,6 +7,7 @@ from functools import partial
 
 from gateway.child import AdminPost, Kind, Role
 from gateway.holdings import Holdings
+from gateway.reasons import Thresholds
 from pools.broker_post import BrokerPost
 from pools.net.scoreboard import Scoreboard
 from workers.post import Post
@@ -34,6 +35,7 @@ class Roles:
         scoreboard: everybody's numbers.
         sources: counts per client address, with room for every worker there may be.
         ready_when_filled: readiness waits until the pools of peers were filled once.
+        health: from where on the gateway is degraded.
     """
 
     told: WorkerSettings
@@ -42,6 +44,7 @@ class Roles:
     scoreboard: Scoreboard
     sources: SourceTable
     ready_when_filled: bool
+    health: Thresholds
 
     def cast(self, mains: Mains) -> list[Role]:
         """Give every role: the workers' in slot order, the broker's if there are peers, the admin child's if wanted."""
@@ -102,7 +105,7 @@ class Roles:
         row = self.scoreboard.admin
 
         def live(channel: socket.socket, _origin: int) -> int:
-            return main(AdminPost(listener, self.told, self.scoreboard, self.ready_when_filled, channel))
+            return main(AdminPost(listener, self.told, self.scoreboard, self.ready_when_filled, self.health, channel))
 
         return Role(
             kind=Kind.ADMIN,

@@ -104,6 +104,18 @@ def test_without_peers_neither_is(scoreboard: Scoreboard) -> None:
     assert not {name for name, _ in samples(scoreboard) if name.startswith(("midmile_broker", "midmile_link"))}
 
 
+def test_the_verdict_is_told_with_each_of_its_reasons(scoreboard: Scoreboard) -> None:
+    found = samples(scoreboard)
+    assert found["midmile_health_level", ()] == 2.0
+    assert found["midmile_health_reason", ("gateway", "no_worker")] == 1.0
+    assert found["midmile_health_reason", ("worker 1", "worker_missing")] == 1.0
+    for slot in range(WORKERS):
+        _inhabit(scoreboard.row(slot))
+    found = samples(scoreboard)
+    assert found["midmile_health_level", ()] == 0.0
+    assert not [name for name, _ in found if name == "midmile_health_reason"]
+
+
 def test_every_name_has_the_prefix_and_counters_alone_end_in_total(scoreboard: Scoreboard) -> None:
     text = render(ScoreboardCollector(scoreboard, LISTENERS)).decode()
     families = list(text_string_to_metric_families(text))
