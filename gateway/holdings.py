@@ -6,11 +6,11 @@ Opened before the first fork, and changed in place by a reload: `prepare` opens 
 
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from gateway.holdings_change import Change, Have, prepare
-from gateway.inherited import Inherited, key_of
+from gateway.inherited import Inherited, bound_address, key_of, number_of
 from gateway.socket_plan import Known
 from pools.net.endpoint import Endpoint
 from pools.net.tcp_info import tcp_info
@@ -29,6 +29,7 @@ class Holdings:
         captures: what each worker captures SYNs by, in slot order; empty where none wants to or may.
         capture_lack: why that cannot be had although a listener wants it; empty otherwise.
         admin: the admin listener; None for none.
+        lent: numbers of those that a service manager goes on with after us.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class Holdings:
         self.captures: list[Capture] = []
         self.capture_lack = ""
         self.admin: socket.socket | None = None
+        self.lent: frozenset[int] = frozenset()
         self._known: dict[str, Known] = {}
         self._admin_wanted: Endpoint | None = None
         self._undealt: Change | None = None
@@ -56,6 +58,7 @@ class Holdings:
         """
         holdings = cls()
         inherited = inherited or Inherited()
+        holdings.lent = inherited.lent
         change = prepare(Have(inherited.groups, inherited.admin), settings, admin=admin)
         inherited.groups, inherited.admin = {}, {}
         inherited.close()
@@ -80,7 +83,8 @@ class Holdings:
         """Go on with these sockets: children that are forked or told from now on get them."""
         change.set_options()
         for group in change.gone:
-            deafen(group)
+            deafen(self._ours(group))
+            self._warn_of_lent(group)
         self._retired += [*change.gone, *change.surplus]
         self._dropped += [sock for capture in self.captures for sock in capture.sockets] + change.gone_admins
         self.groups, self.captures, self.capture_lack = change.groups, change.captures, change.capture_lack
@@ -102,7 +106,10 @@ class Holdings:
     def finish(self) -> None:
         """End what nobody wants any more; whoever still waits there is reset."""
         while self._retired:
-            end_group(self._retired.pop())
+            group = self._retired.pop()
+            end_group(self._ours(group))
+            for sock in group:
+                sock.close()
         while self._dropped:
             self._dropped.pop().close()
 
@@ -124,7 +131,7 @@ class Holdings:
     def deafen(self) -> None:
         """Have no listener but the admin's take a new client; those who wait, or whose handshake goes on, are taken."""
         for group in self.groups:
-            deafen(group)
+            deafen(self._ours(group))
 
     def close_groups(self) -> None:
         """Close the listeners, the admin one excepted, so that newcomers are refused, and what captures their SYNs."""
@@ -139,6 +146,15 @@ class Holdings:
         """Leave alone what is inherited and not wanted: it may serve somebody else."""
         self._dropped += [sock for group in change.gone for sock in group]
         change.gone.clear()
+
+    def _ours(self, group: Sequence[socket.socket]) -> list[socket.socket]:
+        """Give those that nobody listens on after us."""
+        return [sock for sock in group if number_of(sock) not in self.lent]
+
+    def _warn_of_lent(self, group: Sequence[socket.socket]) -> None:
+        if len(self._ours(group)) < len(group):
+            address = bound_address(group[0])
+            _log.warning("clients of %s wait for nobody: its service manager goes on listening; stop it there", address)
 
     def _all(self) -> list[socket.socket]:
         return self._of_workers() + ([] if self.admin is None else [self.admin])

@@ -4,6 +4,7 @@ What a listening socket is, and so which listener it may serve, is its key: what
 listens.
 """
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,12 +39,15 @@ class Inherited:
         captures: packet sockets. Nobody takes them: a fresh set costs nothing, and their filters are their holder's.
         admin: by where it listens.
         shard_seed: what the groups' programs hash by; None where they have none.
+        lent: of these sockets, the numbers of those that a service manager goes on with after this gateway (see
+            `number_of`). They are left and never ended: it would have them back dead, or deaf.
     """
 
     groups: dict[GroupKey, list[socket.socket]] = field(default_factory=dict)
     captures: list[socket.socket] = field(default_factory=list)
     admin: dict[str, socket.socket] = field(default_factory=dict)
     shard_seed: int | None = None
+    lent: frozenset[int] = frozenset()
 
     def close(self) -> None:
         """Close our copies of what is left. Where somebody else has copies, they go on listening."""
@@ -58,6 +62,11 @@ class Inherited:
             yield from group
         yield from self.captures
         yield from self.admin.values()
+
+
+def number_of(sock: socket.socket) -> int:
+    """Give the kernel's number of a socket, the same in all processes that have it open."""
+    return os.fstat(sock.fileno()).st_ino
 
 
 def bound_address(sock: socket.socket) -> str:
