@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from gateway import child, control, descriptor_limit, logs, topology
+from gateway.activation import adopt
 from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
 from gateway.child import AdminPost, Role
 from gateway.crew import Crew
@@ -23,7 +24,7 @@ from gateway.service_report import ServiceReport, Standing, standing_of
 from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
 from gateway.supervisor import Hooks, Supervisor
-from gateway.systemd import Notifier
+from gateway.systemd import Notifier, inherited_listeners
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
@@ -81,7 +82,7 @@ class _Gateway:
         owned.callback(self.runtime.release)
         self.windows = self._widen_routes(owned)
         _raise_descriptor_limit(settings.limits.sessions, workers=workers)
-        self.holdings = Holdings.open(self.told, admin=settings.admin)
+        self.holdings = self._open_holdings()
         owned.callback(self.holdings.close)
         if self.holdings.capture_lack:
             _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
@@ -108,6 +109,7 @@ class _Gateway:
         supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
         self.report = ServiceReport(self.notifier, partial(_look, supervisor, self.scoreboard))
         self.control.answer = Answers(self.facts, supervisor, route_lacks=self.windows.lacks).answer
+        self.control.start()
         return supervisor.run()
 
     def _turn(self, now_s: float) -> None:
@@ -127,6 +129,12 @@ class _Gateway:
         self.inbox.close()
         self.selector.close()
         self.runtime.abandon()
+
+    def _open_holdings(self) -> Holdings:
+        """Open every socket but those that a service manager opened for us."""
+        passed, admin = inherited_listeners(), self.settings.admin
+        inherited = adopt(passed, self.told, admin=admin) if passed else None
+        return Holdings.open(self.told, admin=admin, inherited=inherited)
 
     def _widen_routes(self, owned: ExitStack) -> RouteWindows:
         windows = RouteWindows(self.told.peers, record=routes_file(self.runtime.path))
@@ -172,6 +180,7 @@ class _Gateway:
         return Facts(self.settings.name, config, listeners, peers, admin, early_syn, monotonic_s(), health)
 
     def _announce(self) -> None:
+        self.holdings.settle()
         cores = sorted(set(self.cores))
         admin = f"http://{self.facts.admin}" if self.facts.admin else "off"
         _log.info(

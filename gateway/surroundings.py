@@ -22,12 +22,14 @@ class Surroundings:
         xdg_runtime_dir: $XDG_RUNTIME_DIR, empty where it is not set.
         congestion_controls: what the kernel offers for TCP_CONGESTION (tcp(7)); None where it does not say.
         shared_dir: where a user without a runtime directory makes one, next to everybody else's.
+        service_dir: $RUNTIME_DIRECTORY, which the service manager made for us; empty where it is not set.
     """
 
     uid: int
     xdg_runtime_dir: str = ""
     congestion_controls: frozenset[str] | None = None
     shared_dir: Path = Path("/tmp")
+    service_dir: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -36,11 +38,14 @@ class Surroundings:
             uid=os.geteuid(),
             xdg_runtime_dir=environment.get("XDG_RUNTIME_DIR", ""),
             congestion_controls=_congestion_controls(),
+            service_dir=environment.get("RUNTIME_DIRECTORY", "").partition(":")[0],
         )
 
     @property
     def runtime_dir(self) -> Path:
         """Where control socket and pid file go unless the file says otherwise."""
+        if Path(self.service_dir).is_absolute():
+            return Path(self.service_dir)
         if self.uid == 0:
             return Path("/run/midmile")
         if Path(self.xdg_runtime_dir).is_absolute():

@@ -17,6 +17,7 @@ NOBODY = 65534
         (Surroundings(uid=1000, xdg_runtime_dir="/run/user/1000"), "/run/user/1000/midmile"),
         (Surroundings(uid=1000), "/tmp/midmile-1000"),
         (Surroundings(uid=1000, xdg_runtime_dir="relative"), "/tmp/midmile-1000"),
+        (Surroundings(uid=1000, xdg_runtime_dir="/run/user/1000", service_dir="/run/east"), "/run/east"),
     ],
 )
 def test_the_runtime_dir_follows_the_user(surroundings: Surroundings, path: str) -> None:
@@ -26,6 +27,7 @@ def test_the_runtime_dir_follows_the_user(surroundings: Surroundings, path: str)
 def test_environment_and_kernel_are_read() -> None:
     surroundings = Surroundings.read({"XDG_RUNTIME_DIR": "/run/user/7"})
     assert surroundings.xdg_runtime_dir == "/run/user/7"
+    assert Surroundings.read({"RUNTIME_DIRECTORY": "/run/midmile:/run/other"}).runtime_dir == Path("/run/midmile")
     assert "reno" in (surroundings.congestion_controls or ())  # always there: net/ipv4/tcp_cong.c
 
 
