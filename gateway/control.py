@@ -62,7 +62,7 @@ class ControlServer:
         selector: each key's data is called without arguments when its descriptor is ready. Borrowed.
 
     Attributes:
-        answer: who answers; must not wait. Set before the loop turns.
+        answer: who answers; must not wait. Set before `start`.
     """
 
     answer: Answer
@@ -71,7 +71,19 @@ class ControlServer:
         self._listener = listener
         self._selector = selector
         self._deadlines_s: dict[socket.socket, float] = {}
-        selector.register(listener, selectors.EVENT_READ, self._on_connection)
+
+    def start(self) -> None:
+        """Let operators in."""
+        self._selector.register(self._listener, selectors.EVENT_READ, self._on_connection)
+
+    def retire(self) -> None:
+        """Let in nobody more: another supervisor does. Whoever waits for an answer still gets it."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
+
+    def fileno(self) -> int:
+        """Give the listening socket's descriptor."""
+        return self._listener.fileno()
 
     def turn(self, now_s: float) -> None:
         """Drop connections whose operator took too long; those that wait for us may wait."""

@@ -37,20 +37,32 @@ class RouteWindows:
         peers: those with an initial_window get a route for each of their addresses, as they are now. What is found for
             a name stays.
         record: where it is written down which addresses these are.
+        begin: make the routes now; else nothing is done before `begin` is called.
 
     Attributes:
         lacks: for each peer with an initial_window, why its route does not have it; empty where it does.
     """
 
-    def __init__(self, peers: Iterable[Peer], *, record: Path) -> None:
+    def __init__(self, peers: Iterable[Peer], *, record: Path, begin: bool = True) -> None:
         self._record = record
         self._wanted = [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
         self._addresses: dict[str, list[str]] = {}
         self.lacks = {name: "" for name, _, _ in self._wanted}
-        if self._wanted or record.exists():
-            self._addresses = _run(partial(_begin, [host for _, host, _ in self._wanted], record)) or {}
+        self._are_ours = begin
+        if begin:
+            self.begin()
+
+    def begin(self) -> None:
+        """Make the routes, in the place of those of a predecessor, whose record is there."""
+        self._are_ours = True
+        if self._wanted or self._record.exists():
+            self._addresses = _run(partial(_begin, [host for _, host, _ in self._wanted], self._record)) or {}
         if self._wanted:
             self.renew()
+
+    def hand_over(self) -> None:
+        """Leave the routes to the supervisor that has taken over."""
+        self._are_ours = False
 
     def renew(self) -> None:
         """Make each route a copy of the way that packets take now: call it when somebody has changed that."""
@@ -63,8 +75,8 @@ class RouteWindows:
                 _log.info("legs to gateway %s begin with initial_window again", name)
 
     def close(self) -> None:
-        """Take the routes away."""
-        if self._record.exists():
+        """Take the routes away that are ours."""
+        if self._are_ours and self._record.exists():
             _run(partial(_clear, self._record))
 
 

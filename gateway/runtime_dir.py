@@ -30,6 +30,11 @@ def scoreboard_file(directory: Path) -> Path:
     return directory / "scoreboard"
 
 
+def next_scoreboard_file(directory: Path) -> Path:
+    """Where those of a supervisor's children are that has not taken over yet."""
+    return directory / "scoreboard.next"
+
+
 def routes_file(directory: Path) -> Path:
     """Where it is written down which routes are ours. It outlives a killed supervisor, as they do."""
     return directory / "routes"
@@ -41,6 +46,7 @@ class RuntimeDir:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
+        self._is_ours = True
 
     @classmethod
     def claim(cls, path: Path) -> Self:
@@ -54,9 +60,48 @@ class RuntimeDir:
             _check(path)
             claimed = cls(path, _lock(path))
             claimed._remove_files()
-            os.ftruncate(claimed._lock, 0)
-            os.pwrite(claimed._lock, f"{os.getpid()}\n".encode(), 0)
+            claimed._name_holder()
         return claimed
+
+    @classmethod
+    def inherit(cls, path: Path, lock: int) -> Self:
+        """Hold a directory together with the supervisor before, until that one has let go.
+
+        Args:
+            lock: descriptor of the pid file, which that one locked; owned from here on.
+
+        Raises:
+            StartError: it is not the pid file there; then it stays the caller's.
+        """
+        with _refusals(path):
+            _check(path)
+            if not _is_same_file(lock, pid_file(path)):
+                raise StartError(f"runtime directory {path}: expected the one that the gateway holds; found another")
+        return cls(path, lock)
+
+    @property
+    def lock(self) -> int:
+        """The descriptor of the locked pid file."""
+        return self._lock
+
+    def take_over(self) -> None:
+        """Say that this process is the gateway's supervisor, and show its children's numbers, from here on.
+
+        Raises:
+            StartError: the directory does not let us.
+        """
+        with _refusals(self.path):
+            os.rename(next_scoreboard_file(self.path), scoreboard_file(self.path))
+            self._name_holder()
+
+    def clear_next(self) -> None:
+        """Remove what a supervisor left that has not taken over."""
+        with _refusals(self.path):
+            next_scoreboard_file(self.path).unlink(missing_ok=True)
+
+    def hand_over(self) -> None:
+        """Leave directory and files to the supervisor that has taken over: `release` only lets go of the lock."""
+        self._is_ours = False
 
     def abandon(self) -> None:
         """Let go in a child: the lock stays with the supervisor."""
@@ -64,13 +109,18 @@ class RuntimeDir:
 
     def release(self) -> None:
         """Remove the files and let the next gateway in. The directory stays: it may be a service manager's."""
-        self._remove_files()
-        pid_file(self.path).unlink(missing_ok=True)
+        if self._is_ours:
+            self._remove_files()
+            pid_file(self.path).unlink(missing_ok=True)
         os.close(self._lock)
 
     def _remove_files(self) -> None:
-        control_socket(self.path).unlink(missing_ok=True)
-        scoreboard_file(self.path).unlink(missing_ok=True)
+        for file in (control_socket, scoreboard_file, next_scoreboard_file):
+            file(self.path).unlink(missing_ok=True)
+
+    def _name_holder(self) -> None:
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
 
 def _check(directory: Path) -> None:

@@ -96,6 +96,7 @@ def test_a_reply_may_come_later_and_an_operator_who_left_is_no_error(tmp_path: P
                     key.data()
 
         server.answer = lambda _request, _connection: later
+        server.start()
         if when == "at once":
             later.reply({"ok": True})
         operator.connect(str(tmp_path / "control.sock"))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.runtime_dir import RuntimeDir, control_socket, pid_file, scoreboard_file
+from gateway.runtime_dir import RuntimeDir, control_socket, next_scoreboard_file, pid_file, scoreboard_file
 from pools.net.errors import StartError
 
 
@@ -31,6 +31,41 @@ def test_what_a_dead_holder_left_is_cleared_away(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["supervisor.pid"]
     assert pid_file(tmp_path).read_text() == f"{os.getpid()}\n"
     held.release()
+
+
+def test_a_successor_holds_it_too_and_then_alone(tmp_path: Path) -> None:
+    before = RuntimeDir.claim(tmp_path)
+    scoreboard_file(tmp_path).write_text("before")
+    pid_file(tmp_path).write_text("1\n")
+    after = RuntimeDir.inherit(tmp_path, os.dup(before.lock))
+    next_scoreboard_file(tmp_path).write_text("after")
+    assert (pid_file(tmp_path).read_text(), scoreboard_file(tmp_path).read_text()) == ("1\n", "before")
+    after.take_over()
+    before.hand_over()
+    before.release()
+    assert pid_file(tmp_path).read_text() == f"{os.getpid()}\n"
+    assert scoreboard_file(tmp_path).read_text() == "after"
+    with pytest.raises(StartError, match=f"another gateway runs here, pid {os.getpid()}"):
+        RuntimeDir.claim(tmp_path)
+    after.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_successor_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    before = RuntimeDir.claim(tmp_path)
+    next_scoreboard_file(tmp_path).write_text("after")
+    before.clear_next()
+    before.clear_next()
+    assert [path.name for path in tmp_path.iterdir()] == ["supervisor.pid"]
+    before.release()
+
+
+def test_a_lock_of_another_directory_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
+    held = [RuntimeDir.claim(tmp_path / name) for name in ("run", "other")]
+    with pytest.raises(StartError, match="expected the one that the gateway holds"):
+        RuntimeDir.inherit(tmp_path / "run", held[1].lock)
+    for each in held:
+        each.release()
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])
