@@ -6,7 +6,22 @@
 import resource
 import select
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.scenarios.harness.programs import ROOT
+
+
+@contextmanager
+def echo_sink() -> Iterator[int]:
+    """Run one in a process of its own, which needs as many descriptors as its test; gives its port of 127.0.0.1."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.scenarios.echo_sink"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
 
 
 class EchoSink:

@@ -4,16 +4,14 @@ import json
 import resource
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.scenarios.conftest import StartGateway
+from tests.scenarios.echo_sink import echo_sink
 from tests.scenarios.harness.configuration import forward
-from tests.scenarios.harness.programs import ROOT
 from tests.scenarios.peers_under_test import anonymous_bytes, connect, hear_exactly
 
 SESSIONS = 9_000
@@ -25,12 +23,8 @@ _SPARE = 500  # descriptors of the test itself
 
 @pytest.fixture
 def sink_port() -> Iterator[int]:
-    """Run a destination that echoes, in a process of its own: it needs as many descriptors as the test."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.scenarios.echo_sink"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
+    with echo_sink() as port:
+        yield port
 
 
 @contextmanager

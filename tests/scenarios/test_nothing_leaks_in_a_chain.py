@@ -1,6 +1,13 @@
-"""Many sessions of every kind and end through three gateways, which afterwards hold what they held before."""
+"""Many sessions of every kind and end through three gateways, which afterwards hold what they held before.
 
+It is the soak test, too: with MIDMILE_SOAK=1800 and `pytest -n0 -s -o timeout=0` it goes on for that many seconds, and
+says what is held after each round of sessions.
+"""
+
+import itertools
+import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -30,6 +37,7 @@ GROWTH_BYTES = 1024 * 1024  # 800 sessions that stayed would be more: one takes 
 LARGE = pattern(200_000)
 POOL_MIN = 8
 SPARE_LEGS = 60  # by which one pool, and the other at the same gateway, may differ between two rests
+SOAK_S = float(os.environ.get("MIDMILE_SOAK", "0"))
 KINDS = ("quick", "quick", "quick", "large", "half-closed", "client resets", "destination resets", "refused")
 
 
@@ -39,6 +47,10 @@ class Holdings:
 
     descriptors: dict[str, int]
     memory_bytes: dict[str, int]
+
+    @property
+    def total(self) -> str:
+        return f"{sum(self.descriptors.values())} descriptors, {sum(self.memory_bytes.values())} bytes"
 
 
 @pytest.fixture
@@ -61,13 +73,22 @@ def test_a_thousand_sessions_leave_nothing(
         ) as chain:
             go_on(chain, destination, sessions=WARM)
             before = at_rest(chain, sessions=WARM)
-            go_on(chain, destination, sessions=SESSIONS)
-            after = at_rest(chain, sessions=WARM + SESSIONS)
+            for rounds in enough_rounds():
+                go_on(chain, destination, sessions=SESSIONS)
+                after = at_rest(chain, sessions=WARM + rounds * SESSIONS)
+                print(f"{rounds * SESSIONS} sessions: {after.total}")
     grew = {who: after.memory_bytes[who] - before.memory_bytes[who] for who in before.memory_bytes}
     record_property("grew_bytes", grew)
     assert max(grew.values()) < GROWTH_BYTES, grew
     more = {who: after.descriptors[who] - before.descriptors[who] for who in before.descriptors}
     assert max(more.values()) <= SPARE_LEGS, more
+
+
+def enough_rounds() -> Iterator[int]:
+    """Count rounds, from 1: one, or as many as the soak takes."""
+    until_s = time.monotonic() + SOAK_S
+    yield 1
+    yield from itertools.takewhile(lambda _: time.monotonic() < until_s, itertools.count(2))
 
 
 def go_on(chain: Chain, destination: Destination, *, sessions: int) -> None:

@@ -221,9 +221,15 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(directory: Path, *listens: Table, **tables: Mapping[str, Any]) -> Iterator[Gateway]:
+def running_gateway(
+    directory: Path,
+    *listens: Table,
+    environment: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
+    **tables: Mapping[str, Any],
+) -> Iterator[Gateway]:
     """Run a gateway for as long as the block lasts, as fixture start_gateway does for one test; see there."""
-    gateway = Gateway.configured(directory, listens, tables)
+    gateway = Gateway.configured(directory, listens, tables, environment=environment, under=under)
     try:
         yield gateway.wait_ready()
         gateway.expect_rest()
