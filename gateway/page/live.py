@@ -1,8 +1,8 @@
 """The page's numbers: taken while nobody looks, put together when somebody does.
 
 Counters are read each INTERVAL_S, which costs next to nothing. What only the kernel knows of each process costs 20 ms
-with 64 workers: it is read for those who look, at most once each INTERVAL_S however many they are, and otherwise now
-and then, so that a change of health has its time in the list of incidents.
+with 64 workers: it is read for those who look, at most once a second however many they are, and otherwise now and
+then, so that a change of health has its time in the list of incidents.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ INTERVAL_S: Final = 2.0
 MINUTES: Final = 10
 _LENGTH: Final = round(MINUTES * 60 / INTERVAL_S) + 1
 _UNWATCHED_S: Final = 10.0
-_SLACK: Final = 0.5  # a page asks as often as there is news, and may be a little early
+_WATCHED_S: Final = 1.0
 _DIRECTIONS_OVER_MS: Final = 60_000
 
 
@@ -67,10 +67,10 @@ class Live:
             after_ms: the last point that the page has, on the gateway's own clock; -1 for none.
             now_ns: monotonic clock.
         """
-        self._look(now_ns, older_than_s=INTERVAL_S * _SLACK)
+        self._look(now_ns, older_than_s=_WATCHED_S)
         forward, backward = self._history.directions(over_ms=_DIRECTIONS_OVER_MS)
         return self._seen | {
-            "started_ns": self._scoreboard.started_ns,
+            "life": str(self._scoreboard.started_ns),  # a number of JavaScript has 53 bits
             "now_ms": self._now_ms(now_ns),
             "interval_ms": round(INTERVAL_S * 1000),
             "minutes": MINUTES,

@@ -8,13 +8,14 @@ const BOTTOM = 18;
 const GAP_MS = 15000; // no points for so long: there was nobody to take them
 
 export class Chart {
-  // A line: {label, column, tone}; `words` writes a value with its unit; `nice` gives steps for the scale's end.
-  constructor(figure, { title, lines, words, base = 1000 }) {
-    Object.assign(this, { figure, title, lines, words, base });
+  // A line: {label, column, tone, filled}. `words` writes a value with its unit, which is `factor` times smaller. The
+  // scale ends at `base` of those units at least, so that next to nothing looks like it.
+  constructor(figure, { title, lines, words, base, factor = 1 }) {
+    Object.assign(this, { figure, title, lines, words, base, factor });
     this.now = html("strong");
     this.note = html("span", { class: "quiet" });
     this.caption = html("figcaption", {}, html("span", { class: "name" }, title), this.now, this.note);
-    this.drawing = svg("svg", { role: "img", height: HEIGHT, preserveAspectRatio: "none" });
+    this.drawing = svg("svg", { role: "img", height: HEIGHT });
     figure.append(this.caption, this.drawing);
     this.drawing.addEventListener("pointermove", (event) => this.point(event));
     this.drawing.addEventListener("pointerleave", () => this.leave());
@@ -28,7 +29,7 @@ export class Chart {
     say(this.now, last ? this.words(last[this.lines[0].column]) : "–");
     if (this.pointed == null) say(this.note, note);
     const peak = Math.max(0, ...points.flatMap((point) => this.lines.map((line) => point[line.column])));
-    this.top = ceiling(peak, this.base);
+    this.top = ceiling(peak * this.factor, this.base) / this.factor;
     mark(this.drawing, "viewBox", `0 0 ${width} ${HEIGHT}`);
     mark(this.drawing, "width", String(width));
     mark(this.drawing, "aria-label", this.summary(last, peak));
@@ -96,9 +97,9 @@ export class Chart {
   }
 }
 
-// The next of 1, 2 and 5 times a power of ten; 1 at least, so that nothing at all is a line on the floor.
+// The next round number.
 function ceiling(value, least) {
   if (value <= least) return least;
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 2, 5, 10].find((step) => step * power >= value);
+  return power * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= value);
 }

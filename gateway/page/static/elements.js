@@ -63,7 +63,8 @@ export class Table {
       say(at, text);
       mark(at, "data-tone", tone);
       mark(at, "title", title);
-      at.style.setProperty("--share", share == null ? 0 : Math.min(1, share));
+      at.classList.toggle("bar", Number.isFinite(share));
+      at.style.setProperty("--share", Math.min(1, share || 0));
     });
   }
 }

@@ -7,7 +7,9 @@ import { milliseconds, plural } from "./words.js";
 const ROW = 17; // between two labels
 const NODE = 6; // half of a square
 const WIDE = 560;
-const LABEL = 150; // room beside the outermost ring
+const LABEL = 160; // room beside the outermost ring
+const EDGE = 44; // from the border to a gateway that has its peers on one side
+const CROWD = { 1: 5, 2: 9 }; // more rows than this, by sides, and labels stand in a column of their own
 const SCALES = [1, 2, 5, 10, 20, 50, 100, 200, 300, 400, 500, 750, 1000, 2000, 5000];
 const STATES = ["up", "down", "unknown"];
 
@@ -43,11 +45,12 @@ function summary(peers) {
 function layout(width, peers) {
   const sides = width >= WIDE && peers.length > 1 ? 2 : 1;
   const rows = Math.ceil(peers.length / sides);
-  const height = Math.max(sides === 2 ? 300 : 190, rows * ROW + 56);
+  const height = Math.max(sides === 2 ? 300 : 230, rows * ROW + 56);
   const farthest = Math.max(0, ...peers.filter((peer) => peer.state === "up").map((peer) => peer.rtt_us / 1000));
   const scale = SCALES.find((each) => each >= farthest) ?? farthest;
-  const middle = { x: sides === 2 ? width / 2 : 34, y: (height - 16) / 2 };
-  const plan = { width, height, sides, middle, scale, rx: (sides === 2 ? width / 2 : width - 34) - LABEL, ry: height / 2 - 24 };
+  const middle = { x: sides === 2 ? width / 2 : EDGE, y: (height - 16) / 2 };
+  const rx = (sides === 2 ? width / 2 : width - EDGE) - LABEL;
+  const plan = { height, sides, middle, scale, rx, ry: height / 2 - 24, column: rows > CROWD[sides] ? rx + 18 : null };
   const right = peers.slice(0, rows).map((peer, row) => spot(plan, peer, row, Math.min(rows, peers.length), 1));
   const left = peers.slice(rows).map((peer, row, all) => spot(plan, peer, row, all.length, -1));
   plan.spots = [...spread(right, height), ...spread(left.reverse(), height)];
@@ -60,12 +63,13 @@ function reach(plan, ms) {
 }
 
 function spot(plan, peer, row, rows, side) {
-  const angle = ((row + 0.5) / rows - 0.5) * Math.PI * (rows > 2 ? 0.92 : 0.5);
+  const angle = ((row + 0.5) / rows - 0.5) * Math.PI * (rows > 2 ? 0.84 : 0.5);
   const from = side > 0 ? angle : -angle;
   const far = peer.rtt_us && peer.state === "up" ? reach(plan, peer.rtt_us / 1000) : 1;
   const x = plan.middle.x + side * far * plan.rx * Math.cos(from);
   const y = plan.middle.y + far * plan.ry * Math.sin(from);
-  return { peer, side, x, y, labelY: y };
+  const labelX = plan.column == null ? x + side * (NODE + 4) : plan.middle.x + side * plan.column;
+  return { peer, side, x, y, labelX, labelY: y };
 }
 
 // No two labels of a side share a line: they are moved apart, from the top down and then from the bottom up.
@@ -89,7 +93,7 @@ function rings(plan) {
     const { x, y } = plan.middle;
     return [
       svg("ellipse", { class: "ring", cx: x, cy: y, rx: far * plan.rx, ry: far * plan.ry }),
-      svg("text", { class: "tick halo", x, y: y + far * plan.ry + 4, "text-anchor": plan.sides === 2 ? "middle" : "start" }, `${ms} ms`),
+      svg("text", { class: "tick halo", x, y: y + far * plan.ry + 4, "text-anchor": "middle" }, `${ms} ms`),
     ];
   });
 }
@@ -99,7 +103,7 @@ function niceStep(ms) {
 }
 
 function link(plan, { peer, x, y }) {
-  const thick = peer.state === "up" ? 1 + Math.min(5, Math.log2(1 + peer.lent)) : 1;
+  const thick = peer.state === "up" ? 1.25 + Math.min(3, Math.log2(1 + peer.lent) / 2) : 1.25;
   return svg("path", { class: `link ${peer.state}`, "stroke-width": thick.toFixed(1), d: `M${plan.middle.x} ${plan.middle.y}L${x} ${y}` });
 }
 
@@ -111,24 +115,26 @@ function node({ peer, x, y }) {
   return svg("g", { class: `node ${peer.state}` }, ...shape);
 }
 
-function label({ peer, side, x, y, labelY }) {
-  const from = x + side * (NODE + 4);
-  const at = { x: from + side * (labelY === y ? 0 : 6), y: labelY + 4, "text-anchor": side > 0 ? "start" : "end" };
+function label({ peer, side, x, y, labelX, labelY }) {
+  const from = x + side * (NODE + 2);
+  const isMoved = Math.hypot(labelX - from, labelY - y) > 6;
+  const at = { x: labelX + side * (isMoved ? 6 : 0), y: labelY + 4, "text-anchor": side > 0 ? "start" : "end" };
   const value = peer.state === "up" ? milliseconds(peer.rtt_us) : peer.state;
   const name = svg("tspan", { class: "name" }, shortened(peer.name));
   const fact = svg("tspan", { class: `fact ${peer.state}` }, value);
   const words = svg("text", { class: "label halo", ...at }, ...(side > 0 ? [name, " ", fact] : [fact, " ", name]));
-  const lead = svg("path", { class: "lead", d: `M${from} ${y}L${from + side * 5} ${labelY}` });
-  return svg("g", {}, ...(Math.abs(labelY - y) > 4 ? [lead] : []), words);
+  const lead = svg("path", { class: "lead", d: `M${from} ${y}L${labelX + side * 3} ${labelY}` });
+  return svg("g", {}, ...(isMoved ? [lead] : []), words);
 }
 
 function shortened(name) {
-  return name.length > 14 ? `${name.slice(0, 13)}…` : name;
+  return name.length > 12 ? `${name.slice(0, 11)}…` : name;
 }
 
 function home({ middle, sides }, name) {
   const { x, y } = middle;
+  const below = sides === 2 ? 23 : -15; // on one side there are rings' numbers below
   return svg("g", { class: "home" },
     svg("rect", { x: x - 9, y: y - 9, width: 18, height: 18 }),
-    svg("text", { class: "label halo", x: sides === 2 ? x : x - 12, y: y + 25, "text-anchor": sides === 2 ? "middle" : "start" }, shortened(name)));
+    svg("text", { class: "label halo", x: sides === 2 ? x : 2, y: y + below, "text-anchor": sides === 2 ? "middle" : "start" }, shortened(name)));
 }

@@ -12,7 +12,7 @@ const REASONS = { TimeoutError: "it does not answer", TypeError: "no connection"
 const at = (id) => document.getElementById(id);
 
 const charts = [
-  new Chart(at("throughput"), { title: "Throughput", words: bits, base: 12500, lines: [{ label: "", column: 4, tone: "deep", filled: true }] }),
+  new Chart(at("throughput"), { title: "Throughput", words: bits, base: 1e5, factor: 8, lines: [{ label: "", column: 4, tone: "deep", filled: true }] }),
   new Chart(at("sessions"), { title: "Sessions", words: count, base: 10, lines: [{ label: "", column: 1, tone: "deep", filled: true }] }),
   new Chart(at("starts"), {
     title: "New sessions a second", words: perSecond, base: 10,
@@ -34,9 +34,10 @@ const pools = new Table(at("pools"), [
   { head: "±", kind: "number wide", title: "its variation", cell: (each) => milliseconds(each.rtt_variation_us) },
   { head: "loss", kind: "number wide", title: "lost probes, of the recent ones", cell: (each) => ({ text: percent(each.loss), tone: each.loss > 0.02 ? "warning" : "" }) },
   { head: "in use", kind: "number", title: "legs that carry a session", cell: (each) => count(each.lent) },
-  { head: "idle", kind: "number", title: "legs that wait for a session, and how many are kept at least", cell: idle },
+  { head: "idle", kind: "number", title: "legs that wait for a session", cell: idle },
+  { head: "kept", kind: "number wide", title: "idle legs to be kept at least, pool_min", cell: (each) => count(each.pool_min) },
   { head: "dialling", kind: "number wide", cell: (each) => count(each.dialling) },
-  { head: "of at most", kind: "number share wide", title: "legs in use and idle, of pool_max", cell: room },
+  { head: "legs", kind: "number wide", title: "legs in use and idle, of pool_max", cell: room },
   { head: "ready", kind: "number", title: "sessions of the last minute that found a leg ready", cell: hitRate },
   { head: "address", kind: "text wide", cell: (each) => each.address },
 ], { empty: "This gateway has no peers: it dials every destination from here." });
@@ -58,18 +59,18 @@ const workers = new Table(at("workers"), [
   { head: "worker", heads: true, kind: "name", cell: (each) => each.name },
   { head: "core", kind: "number wide", cell: (each) => count(each.core) },
   { head: "state", cell: state },
-  { head: "sessions", kind: "number share", title: "of those it has room for", cell: sessions },
+  { head: "sessions", kind: "number", title: "of those it has room for", cell: sessions },
   { head: "new/s", kind: "number wide", cell: (each) => count(each.sessions_per_second) },
-  { head: "CPU", kind: "number share", title: "of one core", cell: (each) => ({ text: percent(each.cpu_percent, 100), share: each.cpu_percent / 100 }) },
+  { head: "CPU", kind: "number", title: "of one core", cell: (each) => ({ text: percent(each.cpu_percent, 100), share: each.cpu_percent == null ? null : each.cpu_percent / 100 }) },
   { head: "loop lag", kind: "number", title: "how late its loop last was", cell: (each) => ({ text: milliseconds(each.loop_lag_us), tone: each.loop_lag_us > 200000 ? "warning" : "" }) },
   { head: "memory", kind: "number wide", cell: (each) => bytes(each.rss_bytes) },
-  { head: "descriptors", kind: "number share wide", cell: descriptors },
+  { head: "descriptors", kind: "number wide", cell: descriptors },
   { head: "replaced", kind: "number wide", title: "times that its process was replaced", cell: (each) => ({ text: count(each.restarts), tone: each.restarts ? "warning" : "" }) },
 ], { empty: "No workers." });
 
 function idle(each) {
   const isShort = each.state === "up" && each.idle < each.pool_min;
-  return { text: `${count(each.idle)} / ${count(each.pool_min)}`, tone: isShort ? "warning" : "" };
+  return { text: count(each.idle), tone: isShort ? "warning" : "" };
 }
 
 function room(each) {
@@ -98,7 +99,8 @@ function sessions(each) {
 }
 
 function descriptors(each) {
-  return { text: count(each.descriptors), title: `of ${count(each.descriptors_limit)}`, share: each.descriptors / (each.descriptors_limit || Infinity) };
+  if (!each.descriptors_limit) return count(each.descriptors);
+  return { text: count(each.descriptors), title: `of ${count(each.descriptors_limit)}`, share: each.descriptors / each.descriptors_limit };
 }
 
 // What is known, and which points of the charts. They outlive the process that told them: after a reload another one
@@ -108,7 +110,7 @@ let points = [];
 let heardAt = null;
 
 function take(found) {
-  if (!known || found.started_ns !== known.started_ns) points = [];
+  if (!known || found.life !== known.life) points = [];
   known = found;
   heardAt = Date.now();
   const spanMs = found.minutes * 60000;
@@ -130,14 +132,24 @@ function show() {
   map.show(title, peers);
   mark(at("peers-map"), "hidden", peers.length ? null : "");
   incidents.show(known.incidents);
-  pools.show(peers);
+  pools.show(illFirst(peers, (peer) => peer.state !== "up"));
   listeners.show(known.listeners);
-  workers.show([...known.workers, ...known.processes]);
-  say(at("workers-title"), workersTitle());
+  workers.show([...illFirst(known.workers, (worker) => state(worker).tone !== "up"), ...known.processes]);
+  say(at("map-title"), `Peers: ${of(peers, "up")} up`);
+  say(at("workers-title"), `Workers: ${of(known.workers, "ready")} ready`);
+}
+
+function of(things, state) {
+  return `${things.filter((thing) => thing.state === state).length} of ${things.length}`;
+}
+
+// Of 64 workers the one that matters is not at the bottom.
+function illFirst(things, isIll) {
+  return [...things.filter(isIll), ...things.filter((thing) => !isIll(thing))];
 }
 
 function about() {
-  const parts = [`Midmile ${known.version}`, `up ${duration(known.now_ms)}`, `configuration ${known.generation}`];
+  const parts = [`Midmile ${known.version}`, `up ${duration(known.now_ms)}`, `configuration no. ${known.generation}`];
   if (known.generation > 1) parts[2] += `, reloaded ${duration(1000 * known.reloaded_age_s)} ago`;
   if (known.reload_failed) parts.push("the last reload failed");
   return parts.join(" · ");
@@ -146,8 +158,12 @@ function about() {
 function showReasons(reasons) {
   const list = at("reasons");
   list.hidden = reasons.length === 0;
-  const shown = [...list.children].map((item) => item.textContent);
-  if (shown.join("\n") !== reasons.join("\n")) list.replaceChildren(...reasons.map((reason) => html("li", {}, reason)));
+  while (list.children.length > reasons.length) list.lastChild.remove();
+  while (list.children.length < reasons.length) list.append(html("li"));
+  reasons.forEach((reason, place) => {
+    say(list.children[place], reason.text);
+    mark(list.children[place], "title", reason.code);
+  });
 }
 
 function showCharts() {
@@ -155,16 +171,11 @@ function showCharts() {
   const failed = points.length ? points[points.length - 1][3] : 0;
   const limit = known.workers.reduce((sum, worker) => sum + worker.sessions_limit, 0);
   const notes = [
-    `forward ${bits(known.forward_bytes_per_s)}, backward ${bits(known.backward_bytes_per_s)} in the last minute`,
-    `of ${count(limit)}`,
-    `${perSecond(failed)} failed`,
+    `last minute → ${bits(known.forward_bytes_per_s)}, ← ${bits(known.backward_bytes_per_s)}`,
+    `room for ${count(limit)}`,
+    `dashed: ${perSecond(failed)} failed`,
   ];
   charts.forEach((chart, place) => chart.show(points, { ...span, note: notes[place] }));
-}
-
-function workersTitle() {
-  const ready = known.workers.filter((worker) => worker.state === "ready").length;
-  return `Workers: ${ready} of ${known.workers.length} ready`;
 }
 
 function lost(why) {
@@ -203,7 +214,7 @@ async function live() {
 }
 
 function age() {
-  if (heardAt) say(at("updated"), `${Math.round((Date.now() - heardAt) / 1000)} s ago`);
+  if (heardAt) say(at("updated"), `updated ${duration(Date.now() - heardAt)} ago`);
 }
 
 document.addEventListener("visibilitychange", () => document.hidden || turn());

@@ -22,6 +22,7 @@ LIMIT_S: Final = 30.0
 _STOP_S = 15.0
 _ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/lib/postgresql/*/bin")  # where Debian has programs that are not on every PATH
 _PACKAGES = {
+    "chromium": "chromium",
     "curl": "curl",
     "haproxy": "haproxy",
     "initdb": "postgresql",
