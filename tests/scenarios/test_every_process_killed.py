@@ -80,6 +80,10 @@ def descriptors(world: World) -> dict[str, int]:
     return found
 
 
+def expect_more(gateway: Gateway, outcomes: list[Heard], *, than: int) -> None:
+    gateway.wait_until(lambda: len(outcomes) > than + MORE, expected="sessions go on")
+
+
 def expect_few_cut(outcomes: list[Heard]) -> None:
     """Hold deaths to a reset for each session that was carried, before its answer or between that and the end."""
     cut = [heard for heard in outcomes if heard.end is End.RESET]
@@ -96,15 +100,14 @@ def test_one_after_another_and_then_all_children_at_once(world: World) -> None:
             killed = {name: children(oregon)[name]}
             os.kill(killed[name], signal.SIGKILL)
             oregon.wait_until(partial(are_all_new, oregon, killed), expected=f"{name} has a successor that is ready")
-            oregon.wait_until(lambda seen=seen: len(outcomes) > seen + MORE, expected="sessions go on")
+            expect_more(oregon, outcomes, than=seen)
             lost = len(outcomes) - outcomes.count(SERVED) - cut
             assert lost <= (CLIENTS if name.startswith("gateway-w") else 0), f"{lost} sessions ended with {name}"
         killed = children(oregon)
         for pid in killed.values():
             os.kill(pid, signal.SIGKILL)
         oregon.wait_until(partial(are_all_new, oregon, killed), expected="all children have successors")
-        seen = len(outcomes)
-        oregon.wait_until(lambda: len(outcomes) > seen + MORE, expected="sessions go on")
+        expect_more(oregon, outcomes, than=len(outcomes))
     expect_few_cut(outcomes)
     expect_rest(world, before)
 

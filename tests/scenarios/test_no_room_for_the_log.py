@@ -51,7 +51,7 @@ def logging_to_a_disk(directory: Path, listen: Table, *, admin: str) -> Iterator
     disk.mkdir()
     script = f'mount -t tmpfs -o size={DISK_BYTES} tmpfs "$0" && exec "$@" 2>"$0/log"'
     under = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(disk)]
-    tables = {"gateway": {"workers": 1}, "admin": {"http": admin}}
+    tables: dict[str, Table] = {"gateway": {"workers": 1}, "admin": {"http": admin}}
     gateway = Gateway.configured(directory / "gateway", [listen], tables, under=under)
     try:
         gateway.wait_until(lambda: gateway.command("health").returncode == 0, expected="it is well")
