@@ -33,6 +33,7 @@ class PeerFact:
     """One peer as it is configured; the limits are those of its pool of legs.
 
     Attributes:
+        number: whose row on the scoreboard is its own.
         initial_window: segments; 0 where nothing is configured.
     """
 
@@ -41,6 +42,7 @@ class PeerFact:
     pool_min: int
     pool_max: int
     initial_window: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +121,17 @@ class Answers:
         for peer in facts["peers"]:
             peer["route_lack"] = self._route_lacks.get(peer["name"], "")
         workers = [
-            {"slot": slot, "core": place.role.core, "pid": place.child.pid if place.child else 0}
-            for slot, place in enumerate(self._supervisor.crew.session_slots())
+            {"slot": place.role.number, "core": place.role.core, "pid": place.child.pid if place.child else 0}
+            for place in self._supervisor.crew.session_slots()
         ]
         uptime_s = monotonic_s() - facts.pop("started_s")
         phase = self._supervisor.phase.value
         return facts | {"pid": os.getpid(), "uptime_s": uptime_s, "phase": phase, "workers": workers}
 
     def _sessions(self, slot: int, connection: socket.socket) -> dict[str, Any] | None:
-        workers = self._supervisor.crew.session_slots()
-        if not 0 <= slot < len(workers):
-            return _no(f"worker must be from 0 to {len(workers) - 1}; found {slot}")
+        workers = {place.role.number: place for place in self._supervisor.crew.session_slots()}
+        if slot not in workers:
+            return _no(f"worker must be one of {', '.join(map(str, workers))}; found {slot}")
         if workers[slot].tell(OrderMessage(Order.SESSIONS), (connection.fileno(),)):
             return None
         return _no(f"worker {slot} is not there or does not read its orders")

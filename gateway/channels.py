@@ -20,12 +20,12 @@ def connect(born: Slot, *, workers: Sequence[Slot], broker: Slot | None) -> None
     birth of one of the two.
 
     Args:
-        workers: in slot order.
+        workers: in any order; the numbers of their roles are what the broker knows them by.
         broker: None in a gateway without one.
     """
-    for number, worker in enumerate(workers):
+    for worker in workers:
         if broker is not None and (born is worker or born is broker) and worker.child and broker.child:
-            _connect(worker, broker, number=number)
+            _connect(worker, broker, number=worker.role.number)
 
 
 def _connect(worker: Slot, broker: Slot, *, number: int) -> None:

@@ -52,6 +52,7 @@ class Role:
     Attributes:
         kind: what the child is for.
         name: in logs, as in "worker 0".
+        number: a worker's slot, by which the broker and operators know it; 0 for others.
         process_name: what ps and top show; the kernel keeps 15 bytes (PR_SET_NAME(2const)).
         core: where it is pinned; None for nowhere.
         row: its numbers.
@@ -63,6 +64,7 @@ class Role:
 
     kind: Kind
     name: str
+    number: int
     process_name: str
     core: int | None
     row: Row

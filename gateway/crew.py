@@ -20,7 +20,7 @@ from pools.ledger import ORIGINS
 from pools.net.clock import monotonic_s
 from pools.net.errors import ChildError
 from pools.net.orders import Order, OrderMessage
-from pools.net.scoreboard import Cell
+from pools.net.scoreboard import Cell, Duty
 from workers.settings import LogFormat
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Crew:
         leave: Callable[[Role], None],
         log_format: LogFormat,
     ) -> None:
-        self.slots = tuple(Slot(role) for role in roles)
+        self.slots = [Slot(role) for role in roles]
         self._selector = selector
         self._leave_more = leave
         self._log_format = log_format
@@ -74,12 +74,41 @@ class Crew:
         for slot in self.slots:
             self._fork(slot)
 
+    def add(self, role: Role) -> None:
+        """Make another slot, and fork its child; where that cannot be done now, it is tried again."""
+        slot = Slot(role)
+        self.slots.append(slot)
+        _note_duty(slot, Duty.SERVES)
+        self._restart(slot)
+
+    def relieve(self, slot: Slot, role: Role) -> None:
+        """Have a child that lives by another role follow the one there, which is told to stop."""
+        slot.role = role
+        if slot.child is None:
+            slot.restart_at_s = monotonic_s()
+            return
+        slot.is_relieved = True
+        if not slot.tell(OrderMessage(Order.STOP)):
+            slot.kill(signal.SIGKILL)
+
+    def retire(self, slot: Slot, message: OrderMessage) -> None:
+        """Give the last order to a child that nobody follows. The slot is gone with it."""
+        slot.is_leaving = True
+        _note_duty(slot, Duty.RETIRES)
+        self.tell(message, [slot])
+        if slot.child is None:
+            self._remove(slot)
+
     def broker_slot(self) -> Slot | None:
         """Give the broker's slot; None where there is no broker."""
-        return next((slot for slot in self.slots if slot.role.kind is Kind.BROKER), None)
+        return self.slot_of(Kind.BROKER)
+
+    def slot_of(self, kind: Kind) -> Slot | None:
+        """Give the slot of a kind of which there is one at most, unless it is about to go."""
+        return next((slot for slot in self.slots if slot.role.kind is kind and not slot.is_leaving), None)
 
     def session_slots(self) -> list[Slot]:
-        """Give the slots whose children carry sessions."""
+        """Give the slots whose children carry sessions, those that nobody will follow among them."""
         return [slot for slot in self.slots if slot.role.carries_sessions]
 
     def living(self) -> Iterator[Slot]:
@@ -94,6 +123,7 @@ class Crew:
         """Give an order to all of `slots`, and start nobody there any more."""
         for slot in slots:
             slot.restart_at_s = None
+            slot.is_relieved = False
             if slot.child is not None:
                 slot.tell(message)
 
@@ -113,7 +143,7 @@ class Crew:
 
     def turn(self, now_s: float, *, limit_s: float, watched_since_s: float) -> None:
         """End children that hang and start those that are due."""
-        for slot in self.slots:
+        for slot in list(self.slots):
             slot.watch(now_s, limit_s=limit_s, watched_since_s=watched_since_s)
             if slot.restart_at_s is not None and slot.restart_at_s <= now_s:
                 self._restart(slot)
@@ -149,8 +179,18 @@ class Crew:
         self._forget(slot.child.channel)
         self._forget(slot.child.pidfd)
         death = slot.bury(monotonic_s())
-        if self._events is not None:
+        if slot.is_leaving:
+            _log.log(logging.WARNING if death.exit_code else logging.INFO, "%s, %s", slot.role.name, death)
+            self._remove(slot)
+        elif slot.is_relieved:
+            slot.is_relieved = False
+            self._restart(slot)
+        elif self._events is not None:
             self._events.died(slot, death)
+
+    def _remove(self, slot: Slot) -> None:
+        self.slots.remove(slot)
+        _note_duty(slot, Duty.NONE)
 
     def _forget(self, watched: int | socket.socket) -> None:
         with suppress(KeyError):  # end of file on a channel comes before the death or after it
@@ -162,3 +202,8 @@ class Crew:
         except ChildError as error:
             slot.back_off = slot.back_off.after_death(ready_s=0.0)
             _log.error("%s; next try in %.1f s", error, slot.schedule(monotonic_s()))
+
+
+def _note_duty(slot: Slot, duty: Duty) -> None:
+    if slot.role.carries_sessions:
+        slot.role.row[Cell.DUTY] = duty

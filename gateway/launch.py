@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 
-from gateway import child, control, descriptor_limit, logs, topology
+from gateway import arrangement, child, control, descriptor_limit, logs, topology
 from gateway.activation import adopt
 from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
 from gateway.child import AdminPost, Role
@@ -16,6 +16,7 @@ from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
 from gateway.holdings import Holdings
 from gateway.inherited import bound_address
+from gateway.preload import preload
 from gateway.roles import Mains, Roles
 from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows
@@ -72,21 +73,17 @@ class _Gateway:
     """The parts of one gateway while it runs. `owned` ends them, in the supervisor only: no child gets that far."""
 
     def __init__(self, settings: GatewaySettings, config: str, owned: ExitStack, notifier: Notifier) -> None:
-        cores = topology.usable_cores()
-        workers = settings.workers or len(cores)
-        self.settings = settings
+        self.now = arrangement.first(settings, cores=topology.usable_cores(), shard_seed=secrets.randbits(32))
         self.notifier = notifier
-        self.cores = topology.assign(workers, cores)
-        self.told: WorkerSettings = settings.for_workers(workers, secrets.randbits(32))
         self.runtime = RuntimeDir.claim(settings.runtime_dir)
         owned.callback(self.runtime.release)
         self.windows = self._widen_routes(owned)
-        _raise_descriptor_limit(settings.limits.sessions, workers=workers)
+        _raise_descriptor_limit(settings.limits.sessions, workers=self.told.workers)
         self.holdings = self._open_holdings()
         owned.callback(self.holdings.close)
         if self.holdings.capture_lack:
             _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
-        self.scoreboard = self._scoreboard(workers)
+        self.scoreboard = self._scoreboard()
         owned.callback(self.scoreboard.close)
         self.sources = SourceTable.create(room=self.scoreboard.room.workers, seed=secrets.randbits(64))
         self.selector = owned.enter_context(selectors.DefaultSelector())
@@ -99,11 +96,11 @@ class _Gateway:
 
     def run(self, mains: Mains) -> ExitCode:
         """Run until the last child is gone."""
+        preload()
         if lack := _transport_lack(self.told):
             _log.warning("%s", lack)
-        filled = self.settings.ready_when_filled
-        roles = Roles(self.told, self.cores, self.holdings, self.scoreboard, self.sources, filled, self.settings.health)
-        crew = Crew(roles.cast(mains), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
+        roles = Roles(self.now, self.holdings, self.scoreboard, self.sources, mains)
+        crew = Crew(roles.cast(), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
         hooks = Hooks(self._announce, self.holdings.close_groups, self._turn)
         timeouts = self.settings.timeouts
         supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
@@ -111,6 +108,16 @@ class _Gateway:
         self.control.answer = Answers(self.facts, supervisor, route_lacks=self.windows.lacks).answer
         self.control.start()
         return supervisor.run()
+
+    @property
+    def settings(self) -> GatewaySettings:
+        """What holds now."""
+        return self.now.settings
+
+    @property
+    def told(self) -> WorkerSettings:
+        """What the workers are told of it."""
+        return self.now.told
 
     def _turn(self, now_s: float) -> None:
         """Do what others in the supervisor's loop have to do by the clock."""
@@ -153,12 +160,14 @@ class _Gateway:
         owned.callback(watch.close)
         return [watch]
 
-    def _scoreboard(self, workers: int) -> Scoreboard:
+    def _scoreboard(self) -> Scoreboard:
+        workers = self.told.workers
         return Scoreboard.create(
             scoreboard_file(self.runtime.path),
             Layout(workers, len(self.told.listens), len(self.told.peers)),
             supervisor_pid=os.getpid(),
             started_ns=monotonic_ns(),
+            room=arrangement.room_for(self.settings, workers=workers),
             heartbeat_limit_ns=round(self.settings.timeouts.worker_heartbeat * 1e9),
         )
 
@@ -171,7 +180,7 @@ class _Gateway:
             for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
         )
         peers = tuple(
-            PeerFact(each.name, str(each.address), each.pool_min, each.pool_max, each.initial_window)
+            PeerFact(each.name, str(each.address), each.pool_min, each.pool_max, each.initial_window, each.number)
             for each in self.told.peers
         )
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
@@ -181,7 +190,7 @@ class _Gateway:
 
     def _announce(self) -> None:
         self.holdings.settle()
-        cores = sorted(set(self.cores))
+        cores = sorted(set(self.now.cores))
         admin = f"http://{self.facts.admin}" if self.facts.admin else "off"
         _log.info(
             "ready: listening on %s; %d worker%s on core%s %s; admin %s; pid %d",

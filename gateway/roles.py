@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.arrangement import Arrangement
 from gateway.child import AdminPost, Kind, Role
 from gateway.holdings import Holdings
-from gateway.reasons import Thresholds
 from pools.broker_post import BrokerPost
 from pools.net.scoreboard import Scoreboard
 from workers.post import Post
@@ -26,67 +26,89 @@ class Mains:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What children have a part in. All of it is the gateway's.
+    """What children have a part in, by one configuration. All of it is the gateway's.
 
     Attributes:
-        told: what every worker is told; the broker gets its share of it.
-        cores: each worker's.
-        holdings: the sockets that outlive children.
+        arrangement: what they are told.
+        holdings: the sockets that outlive children, as they are by that configuration.
         scoreboard: everybody's numbers.
         sources: counts per client address, with room for every worker there may be.
-        ready_when_filled: readiness waits until the pools of peers were filled once.
-        health: from where on the gateway is degraded.
     """
 
-    told: WorkerSettings
-    cores: tuple[int, ...]
+    arrangement: Arrangement
     holdings: Holdings
     scoreboard: Scoreboard
     sources: SourceTable
-    ready_when_filled: bool
-    health: Thresholds
+    mains: Mains
 
-    def cast(self, mains: Mains) -> list[Role]:
+    def cast(self) -> list[Role]:
         """Give every role: the workers' in slot order, the broker's if there are peers, the admin child's if wanted."""
-        roles = [self._worker(slot, mains.worker) for slot in range(self.told.workers)]
-        if self.told.peers:
-            roles.append(self._broker(mains.broker))
-        if self.holdings.admin is not None:
-            roles.append(self._admin(self.holdings.admin, mains.admin))
-        return roles
+        return [*self.workers(), *filter(None, (self.broker(), self.admin()))]
 
-    def _worker(self, slot: int, main: Callable[[Post], int]) -> Role:
-        listeners, row, core = self.holdings.of_worker(slot), self.scoreboard.row(slot), self.cores[slot]
-        capture = self.holdings.capture_of_worker(slot)
+    def workers(self) -> list[Role]:
+        """Give the workers' roles, in slot order."""
+        return [self._worker(position) for position in range(self._told.workers)]
 
-        def live(channel: socket.socket, origin: int) -> int:
-            return main(Post(slot, core, self.told, listeners, row, self.sources, origin, channel, capture))
-
-        return Role(
-            kind=Kind.WORKER,
-            name=f"worker {slot}",
-            process_name=f"gateway-w{slot}",
-            core=core,
-            row=row,
-            sockets=listeners if capture is None else (*listeners, *capture.sockets),
-            main=live,
-            after_death=partial(self.sources.clear, slot),
-        )
-
-    def _broker(self, main: Callable[[BrokerPost], int]) -> Role:
+    def broker(self) -> Role | None:
+        """Give the broker's role; None where there are no peers."""
+        if not self._told.peers:
+            return None
         return Role(
             kind=Kind.BROKER,
             name="broker",
+            number=0,
             process_name="gateway-broker",
             core=None,
             row=self.scoreboard.broker,
             sockets=(),
-            main=lambda channel, origin: main(self._broker_post(channel, origin)),
+            main=lambda channel, origin: self.mains.broker(self._broker_post(channel, origin)),
             after_death=self.scoreboard.links.clear_gauges,
         )
 
+    def admin(self) -> Role | None:
+        """Give the admin child's role; None where nothing is told over HTTP."""
+        listener = self.holdings.admin
+        if listener is None:
+            return None
+        return Role(
+            kind=Kind.ADMIN,
+            name="admin",
+            number=0,
+            process_name="gateway-admin",
+            core=None,
+            row=self.scoreboard.admin,
+            sockets=(listener,),
+            main=lambda channel, _origin: self.mains.admin(self._admin_post(listener, channel)),
+            after_death=lambda: None,
+        )
+
+    @property
+    def _told(self) -> WorkerSettings:
+        return self.arrangement.told
+
+    def _worker(self, position: int) -> Role:
+        number, core = self.arrangement.places[position], self.arrangement.cores[position]
+        listeners, row = self.holdings.of_worker(position), self.scoreboard.row(number)
+        capture = self.holdings.capture_of_worker(position)
+
+        def live(channel: socket.socket, origin: int) -> int:
+            post = Post(number, core, self._told, listeners, row, self.sources, origin, channel, capture)
+            return self.mains.worker(post)
+
+        return Role(
+            kind=Kind.WORKER,
+            name=f"worker {number}",
+            number=number,
+            process_name=f"gateway-w{number}",
+            core=core,
+            row=row,
+            sockets=listeners if capture is None else (*listeners, *capture.sockets),
+            main=live,
+            after_death=partial(self.sources.clear, number),
+        )
+
     def _broker_post(self, channel: socket.socket, origin: int) -> BrokerPost:
-        told = self.told
+        told = self._told
         return BrokerPost(
             gateway=told.gateway,
             peers=told.peers,
@@ -101,19 +123,7 @@ class Roles:
             channel=channel,
         )
 
-    def _admin(self, listener: socket.socket, main: Callable[[AdminPost], int]) -> Role:
-        row = self.scoreboard.admin
-
-        def live(channel: socket.socket, _origin: int) -> int:
-            return main(AdminPost(listener, self.told, self.scoreboard, self.ready_when_filled, self.health, channel))
-
-        return Role(
-            kind=Kind.ADMIN,
-            name="admin",
-            process_name="gateway-admin",
-            core=None,
-            row=row,
-            sockets=(listener,),
-            main=live,
-            after_death=lambda: None,
-        )
+    def _admin_post(self, listener: socket.socket, channel: socket.socket) -> AdminPost:
+        settings = self.arrangement.settings
+        filled = settings.ready_when_filled
+        return AdminPost(listener, self._told, self.scoreboard, filled, settings.health, channel)

@@ -30,6 +30,7 @@ class Child:
         channel: the supervisor's end; owned.
         ready_s: when it said READY; None before.
         is_held: it said that it waits for BEGIN.
+        is_current: it lives by the settings that hold, or that it was told last.
         aborted_s: when it was sent ABRT; None if it was not.
         failure: why it said it cannot work.
     """
@@ -40,6 +41,7 @@ class Child:
     forked_s: float
     ready_s: float | None = None
     is_held: bool = False
+    is_current: bool = True
     aborted_s: float | None = None
     failure: str = ""
 
@@ -69,7 +71,7 @@ class Death:
         return f"pid {self.pid} ended by {how}" + (f": {self.failure}" if self.failure else "")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """A place for one child at a time.
 
@@ -77,12 +79,16 @@ class Slot:
         child: who is there now.
         back_off: what its predecessors' deaths cost the next.
         restart_at_s: when the next child is due; None while one lives or none is wanted.
+        is_leaving: there will be no other child, and no slot once this one is gone.
+        is_relieved: the child was told to stop so that another can follow at once.
     """
 
     role: Role
     child: Child | None = None
     back_off: BackOff = field(default_factory=BackOff)
     restart_at_s: float | None = None
+    is_leaving: bool = False
+    is_relieved: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -93,6 +99,18 @@ class Slot:
     def is_able(self) -> bool:
         """Whether a child is there that is ready, or would be if it were told to begin."""
         return self.child is not None and (self.child.is_held or self.child.ready_s is not None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a child is there that is ready and lives by the settings that it was told last."""
+        return self.child is not None and self.child.ready_s is not None and self.child.is_current
+
+    def configure(self, role: Role, message: OrderMessage, descriptors: tuple[int, ...]) -> None:
+        """Have the child, and whoever comes after it, live as `role` says: the child by an order."""
+        self.role = role
+        if self.child is not None:
+            self.child.is_current = False
+            self.tell(message, descriptors)
 
     def fork(self, *, origin: int, leave: Callable[[Role], None], log_format: LogFormat, now_s: float) -> Child:
         """Start a child.
@@ -198,6 +216,8 @@ class Slot:
         match message.report:
             case Report.READY:
                 self.child.ready_s = now_s
+            case Report.CONFIGURED:
+                self.child.is_current = True
             case Report.HELD:
                 self.child.is_held = True
             case Report.FAILED:

@@ -1,5 +1,6 @@
 """`gateway sessions`: each worker writes its own rows; one that hangs costs only those."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def sessions(runtime_dir: Path, *, as_json: bool) -> ExitCode:
         NotRunning: there is no gateway.
         NoAnswer: the supervisor does not answer.
     """
-    workers = len(control_client.ask(runtime_dir, {"request": "status"})["workers"])
+    workers = [each["slot"] for each in control_client.ask(runtime_dir, {"request": "status"})["workers"]]
     rows, silent = _collect(runtime_dir, workers)
     rows.sort(key=lambda row: -row.age_s)
     if as_json:
@@ -36,10 +37,10 @@ def sessions(runtime_dir: Path, *, as_json: bool) -> ExitCode:
     return ExitCode.UNWELL if silent else ExitCode.OK
 
 
-def _collect(runtime_dir: Path, workers: int) -> tuple[list[SessionRow], dict[int, str]]:
+def _collect(runtime_dir: Path, workers: Sequence[int]) -> tuple[list[SessionRow], dict[int, str]]:
     rows: list[SessionRow] = []
     silent: dict[int, str] = {}
-    for worker in range(workers):
+    for worker in workers:
         try:
             rows.extend(control_client.sessions(runtime_dir, worker))
         except NoAnswer as error:

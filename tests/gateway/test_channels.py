@@ -51,9 +51,9 @@ class Place:
     channel: socket.socket
 
     @classmethod
-    def make(cls, kind: Kind) -> "Place":
+    def make(cls, kind: Kind, number: int = 0) -> "Place":
         ours, theirs = socket_pair()
-        role = Role(kind, kind.value, "", None, Row(memoryview(b"")), (), lambda *_: 0, lambda: None)
+        role = Role(kind, kind.value, number, "", None, Row(memoryview(b"")), (), lambda *_: 0, lambda: None)
         slot = Slot(role, Child(os.getpid(), os.pidfd_open(os.getpid()), ours, forked_s=0.0))
         return cls(slot, theirs)
 
@@ -86,7 +86,7 @@ class Place:
 
 @pytest.fixture
 def workers() -> Iterator[list[Place]]:
-    places = [Place.make(Kind.WORKER) for _ in range(2)]
+    places = [Place.make(Kind.WORKER, number) for number in range(2)]
     yield places
     for place in places:
         place.close()
