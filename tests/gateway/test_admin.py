@@ -22,6 +22,13 @@ from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState, Layout, Scoreboard
 
 PATIENCE_S = 30
+PAGE = {
+    "/": "text/html; charset=utf-8",
+    "/page/page.css": "text/css; charset=utf-8",
+    "/page/page.js": "text/javascript; charset=utf-8",
+    "/page/icon.svg": "image/svg+xml",
+    "/page.json": "application/json",
+}
 
 
 @dataclass
@@ -177,6 +184,39 @@ def test_other_methods_and_paths_are_told_what_there_is(admin: Admin) -> None:
     assert status == 404
     assert b"/metrics" in body
     assert b"/healthz" in body
+
+
+def test_the_page_is_told_to_keep_to_itself_and_can_only_be_read(admin: Admin) -> None:
+    for path, kind in PAGE.items():
+        status, headers, body = admin.get(path)
+        assert (status, headers["Content-Type"], headers["Content-Length"]) == (200, kind, str(len(body))), path
+        assert "default-src 'none'; script-src 'self'; style-src 'self';" in headers["Content-Security-Policy"]
+        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+        assert "Set-Cookie" not in headers
+        assert admin.get(path, method="HEAD")[::2] == (200, b"")
+        status, headers, _ = admin.get(path, method="POST")
+        assert (status, headers["Allow"], headers["X-Content-Type-Options"]) == (405, "GET, HEAD", "nosniff")
+
+
+def test_a_page_may_ask_for_what_came_after_a_time_and_nonsense_is_no_time(admin: Admin) -> None:
+    for query in ("", "?after=0", "?after=", "?after=-7", "?after=7&after=x", "?after=" + "9" * 5000, "?%ff"):
+        status, _, body = admin.get(f"/page.json{query}")
+        assert (status, json.loads(body)["incidents"]) == (200, []), query
+
+
+def test_pages_that_stay_open_and_readers_that_do_not_read_leave_places_for_others(admin: Admin) -> None:
+    open_all_day = [http.client.HTTPConnection("127.0.0.1", admin.port, timeout=PATIENCE_S) for _ in range(40)]
+    for connection in open_all_day:
+        connection.request("GET", "/page.json")
+        assert connection.getresponse().getheader("Connection") == "close"
+    idle = [socket.create_connection(("127.0.0.1", admin.port), timeout=PATIENCE_S) for _ in range(20)]
+    for sock in idle:
+        sock.sendall(b"GET /page.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert admin.get("/metrics")[0] == 200
+    for connection in open_all_day:
+        connection.close()
+    for sock in idle:
+        sock.close()
 
 
 def test_bytes_that_are_no_http_cost_nobody_else_anything(admin: Admin) -> None:
