@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from gateway import logs, signals
 from gateway.exit_codes import ExitCode
@@ -29,6 +29,10 @@ from workers.post import Post
 from workers.settings import LogFormat, WorkerSettings
 
 _log = logging.getLogger(__name__)
+
+_OOM_SCORE_ADJUSTMENT: Final = Path("/proc/self/oom_score_adj")
+_OOM_STEP: Final = 100  # a tenth of the memory that is there: more than a supervisor ever has
+_OOM_MOST: Final = 1000
 
 
 class Kind(StrEnum):
@@ -155,10 +159,18 @@ def _settle(role: Role, log_format: LogFormat) -> None:
     faulthandler.enable()  # ABRT, sent to a child that hangs, shows where
     with suppress(OSError):  # only a name
         Path("/proc/self/comm").write_text(role.process_name)
+    _go_before_the_supervisor()
     _pin(role.core)
     role.row[Cell.PID] = os.getpid()
     role.row[Cell.STATE] = ChildState.BOOTING
     role.row[Cell.BOOTED_NS] = role.row[Cell.HEARTBEAT_NS] = monotonic_ns()
+
+
+def _go_before_the_supervisor() -> None:
+    """Be the one that the kernel kills where memory runs out: a child has a successor, its supervisor has none."""
+    with suppress(OSError, ValueError):  # no /proc; it may be raised by everybody (proc_pid_oom_score_adj(5))
+        adjustment = int(_OOM_SCORE_ADJUSTMENT.read_text())
+        _OOM_SCORE_ADJUSTMENT.write_text(str(min(adjustment + _OOM_STEP, _OOM_MOST)))
 
 
 def _pin(core: int | None) -> None:

@@ -196,6 +196,8 @@ def test_supervisor_has_no_gevent_and_children_have_their_names_and_cores(start:
     children = children_of(gateway.process.pid)
     assert [Path(f"/proc/{pid}/comm").read_text() for pid in children] == ["gateway-w0\n", "gateway-w1\n"]
     assert all(len(os.sched_getaffinity(pid)) == 1 for pid in children)
+    ours, *theirs = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (gateway.process.pid, *children))
+    assert theirs == [min(1000, ours + 100)] * 2  # where memory runs out, they go first
 
 
 def test_second_gateway_in_the_same_runtime_directory_is_refused(start: Start) -> None:
