@@ -11,6 +11,7 @@ from gateway.control import Later, Reply
 from gateway.drain import LONGEST_S, STOP_LIMIT_S
 from gateway.peer_process import peer_process
 from gateway.reasons import Thresholds
+from gateway.reload import Reload
 from gateway.supervisor import Supervisor
 from pools.net.clock import monotonic_s
 from pools.net.orders import Order, OrderMessage
@@ -55,7 +56,7 @@ class EarlySynFact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What does not change while a gateway runs.
+    """What does not change but with the configuration.
 
     Attributes:
         name: the gateway's.
@@ -82,10 +83,14 @@ class Answers:
     Args:
         route_lacks: why routes to peers do not have their initial_window, as of now; see
             `gateway.route_windows.RouteWindows`.
+
+    Attributes:
+        facts: of the configuration that holds; whoever changes that replaces them.
     """
 
-    def __init__(self, facts: Facts, supervisor: Supervisor, *, route_lacks: Mapping[str, str]) -> None:
-        self._facts = facts
+    def __init__(self, facts: Facts, supervisor: Supervisor, *, reload: Reload, route_lacks: Mapping[str, str]) -> None:
+        self.facts = facts
+        self._reload = reload
         self._route_lacks = route_lacks
         self._supervisor = supervisor
 
@@ -96,16 +101,22 @@ class Answers:
                 return {"ok": True, "pid": os.getpid()}
             case {"request": "status"}:
                 return {"ok": True} | self._status()
-            case {"request": "stop", "now": bool(now)}:
-                _log.info("told to stop by %s", peer_process(connection))
-                return self._end(0.0 if now else min(STOP_LIMIT_S, self._supervisor.drain_s))
-            case {"request": "drain", "limit_s": float(limit_s)} if 0 <= limit_s <= LONGEST_S:
-                _log.info("told to drain by %s", peer_process(connection))
-                return self._end(limit_s or self._supervisor.drain_s)
             case {"request": "sessions", "worker": int(slot)}:
                 return self._sessions(slot, connection)
-            case _:
-                return _no("expected ping, status, stop with now, drain with limit_s, or sessions with worker")
+            case {"request": "stop" | "drain" | "reload" as order}:
+                _log.info("told to %s by %s", order, peer_process(connection))
+        return self._obey(request)
+
+    def _obey(self, request: object) -> Reply | Later:
+        """Do what changes the gateway."""
+        match request:
+            case {"request": "reload"}:
+                return self._reload.ask_for_operator()
+            case {"request": "stop", "now": bool(now)}:
+                return self._end(0.0 if now else min(STOP_LIMIT_S, self._supervisor.drain_s))
+            case {"request": "drain", "limit_s": float(limit_s)} if 0 <= limit_s <= LONGEST_S:
+                return self._end(limit_s or self._supervisor.drain_s)
+        return _no("expected ping, status, reload, stop with now, drain with limit_s, or sessions with worker")
 
     def _end(self, limit_s: float) -> Reply:
         if limit_s:
@@ -117,7 +128,7 @@ class Answers:
         return {"ok": True, "sessions": self._supervisor.sessions} | limits
 
     def _status(self) -> dict[str, Any]:
-        facts = asdict(self._facts)
+        facts = asdict(self.facts)
         for peer in facts["peers"]:
             peer["route_lack"] = self._route_lacks.get(peer["name"], "")
         workers = [
@@ -126,7 +137,8 @@ class Answers:
         ]
         uptime_s = monotonic_s() - facts.pop("started_s")
         phase = self._supervisor.phase.value
-        return facts | {"pid": os.getpid(), "uptime_s": uptime_s, "phase": phase, "workers": workers}
+        found = {"pid": os.getpid(), "uptime_s": uptime_s, "phase": phase, "last_reload": self._reload.last}
+        return facts | found | {"workers": workers}
 
     def _sessions(self, slot: int, connection: socket.socket) -> dict[str, Any] | None:
         workers = {place.role.number: place for place in self._supervisor.crew.session_slots()}

@@ -1,5 +1,6 @@
 """Puts a gateway together from its settings, and runs it: the root of everything the supervisor owns."""
 
+import faulthandler
 import logging
 import os
 import secrets
@@ -11,12 +12,14 @@ from functools import partial
 from gateway import arrangement, child, control, descriptor_limit, logs, topology
 from gateway.activation import adopt
 from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
+from gateway.arrangement import Arrangement
 from gateway.child import AdminPost, Role
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
 from gateway.holdings import Holdings
 from gateway.inherited import bound_address
 from gateway.preload import preload
+from gateway.reload import Parts, Reload
 from gateway.roles import Mains, Roles
 from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows
@@ -24,7 +27,7 @@ from gateway.runtime_dir import RuntimeDir, control_socket, routes_file, scorebo
 from gateway.service_report import ServiceReport, Standing, standing_of
 from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
-from gateway.supervisor import Hooks, Supervisor
+from gateway.supervisor import Hooks, Phase, Supervisor
 from gateway.systemd import Notifier, inherited_listeners
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
@@ -42,6 +45,7 @@ def launch(
     settings: GatewaySettings,
     *,
     config: str = "",
+    read: Callable[[], GatewaySettings] | None = None,
     worker_main: Callable[[Post], int] = child.worker_main,
     broker_main: Callable[[BrokerPost], int] = child.broker_main,
     admin_main: Callable[[AdminPost], int] = child.admin_main,
@@ -50,6 +54,7 @@ def launch(
 
     Args:
         config: path of the file that `settings` came from, to be shown; empty for none.
+        read: gives the settings by that file as it is now, or raises ConfigurationError; None where there is no file.
         worker_main: a worker's whole life after the fork.
         broker_main: the broker's, which is there if there are peers.
         admin_main: the admin child's.
@@ -58,10 +63,12 @@ def launch(
         OK after a stop, or the code of the child that could not boot.
     """
     logs.configure(settings.log_format, "supervisor")
+    faulthandler.enable()  # a service manager's watchdog sends ABRT
     with closing(Notifier.from_environment()) as notifier:
         try:
             with ExitStack() as owned:
                 gateway = _Gateway(settings, config, owned, notifier)
+                gateway.read = read or _no_file
                 return gateway.run(Mains(worker_main, broker_main, admin_main))
         except StartError as error:
             _log.error("could not start: %s", error)
@@ -74,6 +81,7 @@ class _Gateway:
 
     def __init__(self, settings: GatewaySettings, config: str, owned: ExitStack, notifier: Notifier) -> None:
         self.now = arrangement.first(settings, cores=topology.usable_cores(), shard_seed=secrets.randbits(32))
+        self.owned = owned
         self.notifier = notifier
         self.runtime = RuntimeDir.claim(settings.runtime_dir)
         owned.callback(self.runtime.release)
@@ -81,8 +89,6 @@ class _Gateway:
         _raise_descriptor_limit(settings.limits.sessions, workers=self.told.workers)
         self.holdings = self._open_holdings()
         owned.callback(self.holdings.close)
-        if self.holdings.capture_lack:
-            _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
         self.scoreboard = self._scoreboard()
         owned.callback(self.scoreboard.close)
         self.sources = SourceTable.create(room=self.scoreboard.room.workers, seed=secrets.randbits(64))
@@ -92,22 +98,71 @@ class _Gateway:
         self.control = self._control()
         owned.callback(self.control.close)
         self.watches = self._watch_routes(owned)
-        self.facts = self._facts(config)
+        self.config = config
+        self.read: Callable[[], GatewaySettings] = _no_file
 
     def run(self, mains: Mains) -> ExitCode:
         """Run until the last child is gone."""
         preload()
+        self._warn()
+        roles = partial(Roles, holdings=self.holdings, scoreboard=self.scoreboard, sources=self.sources, mains=mains)
+        log_format = self.settings.log_format
+        crew = Crew(roles(self.now).cast(), selector=self.selector, leave=self._leave, log_format=log_format)
+        hooks = Hooks(self._announce, self.holdings.close_groups, self._turn, reload=self._ask_to_reload)
+        timeouts = self.settings.timeouts
+        self.supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
+        self.report = ServiceReport(self.notifier, partial(_look, self.supervisor, self.scoreboard))
+        self.reload = Reload(self._parts(roles, crew), self.now)
+        lacks = self.windows.lacks
+        self.answers = Answers(self._facts(monotonic_s()), self.supervisor, reload=self.reload, route_lacks=lacks)
+        self.control.answer = self.answers.answer
+        self.control.start()
+        return self.supervisor.run()
+
+    def _parts(self, roles: Callable[[Arrangement], Roles], crew: Crew) -> Parts:
+        """Give what a reload works on."""
+        return Parts(
+            crew=crew,
+            holdings=self.holdings,
+            scoreboard=self.scoreboard,
+            read=self.read,
+            arrange=self._arrange,
+            roles=roles,
+            adopt=self._adopt,
+            obstacle=self._obstacle,
+            is_due=lambda: self.supervisor.phase is Phase.RUNNING,
+            begins=self.report.reloading,
+            ended=lambda: self.report.ready(monotonic_s()),
+        )
+
+    def _arrange(self, before: Arrangement, settings: GatewaySettings) -> Arrangement:
+        held = [slot.role.number for slot in self.supervisor.crew.session_slots() if slot.is_leaving]
+        cores = topology.usable_cores()
+        return arrangement.following(before, settings, room=self.scoreboard.room, held=held, cores=cores)
+
+    def _adopt(self, now: Arrangement) -> None:
+        """Go on by another configuration, which every worker follows already."""
+        self.now = now
+        self.supervisor.follow(self.settings.timeouts)
+        self.answers.facts = self._facts(self.answers.facts.started_s)
+        self.windows.follow(self.told.peers)
+        if not self.watches:
+            self.watches = self._watch_routes(self.owned)
+        self._warn()
+        _raise_descriptor_limit(self.settings.limits.sessions, workers=self.told.workers)
+
+    def _ask_to_reload(self) -> None:
+        self.reload.ask()
+
+    def _obstacle(self) -> str:
+        """Say why nothing can be changed now."""
+        return "the gateway is ending" if self.supervisor.phase in (Phase.DRAINING, Phase.STOPPING) else ""
+
+    def _warn(self) -> None:
+        if self.holdings.capture_lack:
+            _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
         if lack := _transport_lack(self.told):
             _log.warning("%s", lack)
-        roles = Roles(self.now, self.holdings, self.scoreboard, self.sources, mains)
-        crew = Crew(roles.cast(), selector=self.selector, leave=self._leave, log_format=self.settings.log_format)
-        hooks = Hooks(self._announce, self.holdings.close_groups, self._turn)
-        timeouts = self.settings.timeouts
-        supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
-        self.report = ServiceReport(self.notifier, partial(_look, supervisor, self.scoreboard))
-        self.control.answer = Answers(self.facts, supervisor, route_lacks=self.windows.lacks).answer
-        self.control.start()
-        return supervisor.run()
 
     @property
     def settings(self) -> GatewaySettings:
@@ -121,6 +176,7 @@ class _Gateway:
 
     def _turn(self, now_s: float) -> None:
         """Do what others in the supervisor's loop have to do by the clock."""
+        self.reload.turn(now_s)
         self.report.turn(now_s)
         self.control.turn(now_s)
         for watch in self.watches:
@@ -174,7 +230,7 @@ class _Gateway:
     def _control(self) -> control.ControlServer:
         return control.ControlServer(control.open_listener(control_socket(self.runtime.path)), self.selector)
 
-    def _facts(self, config: str) -> Facts:
+    def _facts(self, started_s: float) -> Facts:
         listeners = tuple(
             ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""))
             for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
@@ -186,15 +242,16 @@ class _Gateway:
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
         early_syn = EarlySynFact(bool(self.holdings.captures), self.holdings.capture_lack)
         health = self.settings.health
-        return Facts(self.settings.name, config, listeners, peers, admin, early_syn, monotonic_s(), health)
+        return Facts(self.settings.name, self.config, listeners, peers, admin, early_syn, started_s, health)
 
     def _announce(self) -> None:
         self.holdings.settle()
         cores = sorted(set(self.now.cores))
-        admin = f"http://{self.facts.admin}" if self.facts.admin else "off"
+        facts = self.answers.facts
+        admin = f"http://{facts.admin}" if facts.admin else "off"
         _log.info(
             "ready: listening on %s; %d worker%s on core%s %s; admin %s; pid %d",
-            ", ".join(_spoken(listener) for listener in self.facts.listeners),
+            ", ".join(_spoken(listener) for listener in facts.listeners),
             self.told.workers,
             "" if self.told.workers == 1 else "s",
             "" if len(cores) == 1 else "s",
@@ -203,6 +260,10 @@ class _Gateway:
             os.getpid(),
         )
         self.report.ready(monotonic_s())
+
+
+def _no_file() -> GatewaySettings:
+    raise StartError("this gateway was started without a file, so there is none to reload")
 
 
 def _raise_descriptor_limit(sessions: int, *, workers: int) -> None:

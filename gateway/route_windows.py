@@ -40,12 +40,13 @@ class RouteWindows:
         begin: make the routes now; else nothing is done before `begin` is called.
 
     Attributes:
-        lacks: for each peer with an initial_window, why its route does not have it; empty where it does.
+        lacks: for each peer with an initial_window, why its route does not have it; empty where it does. Always the
+            same mapping.
     """
 
     def __init__(self, peers: Iterable[Peer], *, record: Path, begin: bool = True) -> None:
         self._record = record
-        self._wanted = [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
+        self._wanted = _wishes(peers)
         self._addresses: dict[str, list[str]] = {}
         self.lacks = {name: "" for name, _, _ in self._wanted}
         self._are_ours = begin
@@ -57,8 +58,15 @@ class RouteWindows:
         self._are_ours = True
         if self._wanted or self._record.exists():
             self._addresses = _run(partial(_begin, [host for _, host, _ in self._wanted], self._record)) or {}
-        if self._wanted:
-            self.renew()
+        self.renew()
+
+    def follow(self, peers: Iterable[Peer]) -> None:
+        """Go on with other peers: where their wishes are the same nothing is touched, else all routes are made anew."""
+        if (wanted := _wishes(peers)) != self._wanted:
+            self._wanted, self._addresses = wanted, {}
+            self.lacks.clear()
+            self.lacks.update((name, "") for name, _, _ in wanted)
+            self.begin()
 
     def hand_over(self) -> None:
         """Leave the routes to the supervisor that has taken over."""
@@ -66,6 +74,8 @@ class RouteWindows:
 
     def renew(self) -> None:
         """Make each route a copy of the way that packets take now: call it when somebody has changed that."""
+        if not self._wanted:
+            return
         now = _run(partial(_widen, self._wanted, self._addresses))
         for name, before in self.lacks.items():
             self.lacks[name] = lack = _NO_CHILD if now is None else now[name]
@@ -78,6 +88,10 @@ class RouteWindows:
         """Take the routes away that are ours."""
         if self._are_ours and self._record.exists():
             _run(partial(_clear, self._record))
+
+
+def _wishes(peers: Iterable[Peer]) -> list[tuple[str, str, int]]:
+    return [(peer.name, peer.address.host, peer.initial_window) for peer in peers if peer.initial_window]
 
 
 def _run(task: "partial[_T]") -> "_T | None":

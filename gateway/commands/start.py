@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gateway import config
 from gateway.exit_codes import ExitCode
 from gateway.launch import launch
+from gateway.settings import GatewaySettings
 from pools.net.endpoint import Endpoint
 
 
@@ -27,9 +29,14 @@ def start(
     Raises:
         ConfigurationError: the configuration is wrong; nothing was bound.
     """
-    settings = config.default(listen=listen, to=to) if file is None else config.load(file)
-    if workers is not None:
-        settings = replace(settings, workers=workers or None)
+    given: dict[str, Any] = {} if workers is None else {"workers": workers or None}
     if runtime_dir is not None:
-        settings = replace(settings, runtime_dir=runtime_dir.absolute())
-    return launch(settings, config="" if file is None else str(file.absolute()))
+        given["runtime_dir"] = runtime_dir.absolute()
+    if file is None:
+        return launch(replace(config.default(listen=listen, to=to), **given))
+    path = file.absolute()
+
+    def read() -> GatewaySettings:
+        return replace(config.load(path), **given)
+
+    return launch(read(), config=str(path), read=read)
