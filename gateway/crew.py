@@ -33,12 +33,10 @@ class Events:
     Attributes:
         all_ready: every child has said READY. May come again after a restart.
         died: a child is gone, its slot empty; whoever hears it may call `Slot.schedule`.
-        all_able: every child has said READY or, where it is held, that it could begin. May come again.
     """
 
     all_ready: Callable[[], None]
     died: Callable[[Slot, Death], None]
-    all_able: Callable[[], None]
 
 
 class Crew:
@@ -127,10 +125,11 @@ class Crew:
             if slot.child is not None:
                 slot.tell(message)
 
-    def begin(self) -> None:
-        """Have children that are held begin."""
-        for slot in self.living():
-            slot.tell(OrderMessage(Order.BEGIN))
+    def begin(self, slots: Sequence[Slot]) -> None:
+        """Have those of `slots` begin that are held."""
+        for slot in slots:
+            if slot.is_held:
+                slot.tell(OrderMessage(Order.BEGIN))
 
     def kill(self) -> None:
         """End every child at once."""
@@ -167,8 +166,6 @@ class Crew:
             return
         if not slot.hear(monotonic_s()):
             self._forget(slot.child.channel)  # it will say no more; its death is told by the pidfd
-        if self._events is not None and all(slot.is_able for slot in self.slots):
-            self._events.all_able()
         if self._events is not None and all(slot.is_ready for slot in self.slots):
             self._events.all_ready()
 

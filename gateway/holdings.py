@@ -16,6 +16,7 @@ from pools.net.endpoint import Endpoint
 from pools.net.tcp_info import tcp_info
 from workers.listener import deafen, deal, end_group
 from workers.settings import WorkerSettings
+from workers.shard import ShardHash
 from workers.syn_sockets import Capture
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Holdings:
         self._known: dict[str, Known] = {}
         self._admin_wanted: Endpoint | None = None
         self._undealt: Change | None = None
+        self._shard: ShardHash | None = None
         self._retired: list[list[socket.socket]] = []  # each the end of a group, or all of it
         self._dropped: list[socket.socket] = []  # that nobody reads or accepts from any more
 
@@ -89,7 +91,7 @@ class Holdings:
         self._dropped += [sock for capture in self.captures for sock in capture.sockets] + change.gone_admins
         self.groups, self.captures, self.capture_lack = change.groups, change.captures, change.capture_lack
         self.admin, self._admin_wanted, self._known = change.admin, change.admin_wanted, change.known
-        self._undealt = change
+        self._undealt, self._shard = change, change.shard
 
     def settle(self) -> None:
         """Deal new connections out to the workers that there are now: call it once all of them accept."""
@@ -132,6 +134,20 @@ class Holdings:
         """Have no listener but the admin's take a new client; those who wait, or whose handshake goes on, are taken."""
         for group in self.groups:
             deafen(self._ours(group))
+
+    def deafen_only(self, keys: Iterable[Sequence[str | int | bool]]) -> bool:
+        """Do so for the groups of these keys, which nobody has any use for; tell whether there are any."""
+        unused = {tuple(key) for key in keys}
+        found = [group for group in self.groups if tuple(key_of(group[0])) in unused]
+        for group in found:
+            deafen(self._ours(group))
+        return bool(found)
+
+    def restore(self) -> None:
+        """Deal new connections out as before to the workers here, after others had begun to share the sockets."""
+        if self._shard is not None:
+            for group in self.groups:
+                deal(group, self._shard)
 
     def close_groups(self) -> None:
         """Close the listeners, the admin one excepted, so that newcomers are refused, and what captures their SYNs."""

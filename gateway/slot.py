@@ -96,9 +96,9 @@ class Slot:
         return self.child is not None and self.child.ready_s is not None
 
     @property
-    def is_able(self) -> bool:
-        """Whether a child is there that is ready, or would be if it were told to begin."""
-        return self.child is not None and (self.child.is_held or self.child.ready_s is not None)
+    def is_held(self) -> bool:
+        """Whether a child is there that would be ready if it were told to begin."""
+        return self.child is not None and self.child.is_held and not self.is_ready
 
     @property
     def is_settled(self) -> bool:

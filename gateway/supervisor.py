@@ -8,12 +8,11 @@ import gc
 import logging
 import selectors
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gateway.child import Kind
 from gateway.crew import Crew, Events
 from gateway.drain import GRACE_S, Drain
 from gateway.exit_codes import ExitCode
@@ -56,21 +55,21 @@ class Hooks:
         announce: called once, when every child has been ready.
         close_listeners: closes the supervisor's copies, so that a gateway that drains refuses instead of queueing.
         chore: called with the time (monotonic, seconds) at every turn of the loop.
-        all_able: called when every child is ready, or held and able to begin; it may be called again.
         deafen: has listeners take no new client, so that none is in the queue when they are closed.
         ending: called when the whole gateway is to end, with the seconds that sessions have.
         others: tells how many sessions end elsewhere in the gateway; None for nobody to wait for.
         upgrade: goes on with new code.
+        reload: goes on by the file as it is now.
     """
 
     announce: Callable[[], None]
     close_listeners: Callable[[], None]
     chore: Callable[[float], None]
-    all_able: Callable[[], None] = lambda: None
     deafen: Callable[[], None] = lambda: None
     ending: Callable[[float], None] = lambda _: None
     others: Callable[[], int | None] = lambda: None
     upgrade: Callable[[], object] = lambda: None
+    reload: Callable[[], object] = lambda: None
 
 
 class Supervisor:
@@ -108,7 +107,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is here now stays shared with the children: a collection would write to every page
         try:
-            self.crew.start(Events(self._on_all_ready, self._on_death, self._hooks.all_able))
+            self.crew.start(Events(self._on_all_ready, self._on_death))
         except ChildError as error:
             self._fail(ExitCode(error.exit_code), str(error))
         while self._has_more_to_do():
@@ -133,27 +132,26 @@ class Supervisor:
             return
         if self._drain is None:
             self._hooks.deafen()
-        self._begin_drain(limit_s, [LINGER_S] * len(self.crew.session_slots()))
+        self._begin_drain(limit_s, lambda _: LINGER_S)
         self._hooks.ending(limit_s)
         _log.info("draining: sessions left %d, up to %g s; a second signal stops at once", self.sessions, limit_s)
 
-    def retire(self, limit_s: float, lingers_s: Sequence[float]) -> None:
+    def retire(self, limit_s: float, linger_s: Callable[[Slot], float]) -> None:
         """Leave the gateway to another supervisor: accept nothing more, and end with the last session.
 
         Args:
             limit_s: for which sessions may go on; 0 for as long as they like.
-            lingers_s: of each worker, for how long it still accepts what comes to sockets that nobody else has.
+            linger_s: of a worker, for how long it still accepts what comes to sockets that nobody else has.
         """
-        self._begin_drain(limit_s or _NO_LIMIT_S, lingers_s, retires=True)
-        self.crew.tell(OrderMessage(Order.STOP), [slot for slot in self.crew.slots if slot.role.kind is Kind.ADMIN])
+        self._begin_drain(limit_s or _NO_LIMIT_S, linger_s, retires=True)
         _log.info("retiring: sessions left %d", self.crew.sessions())
 
-    def _begin_drain(self, limit_s: float, lingers_s: Sequence[float], *, retires: bool = False) -> None:
+    def _begin_drain(self, limit_s: float, linger_s: Callable[[Slot], float], *, retires: bool = False) -> None:
         self.phase = Phase.DRAINING
         self._drain = Drain(monotonic_s() + limit_s, retires)
         self._drain.is_line_due(monotonic_s())
-        for slot, linger_s in zip(self.crew.session_slots(), lingers_s, strict=True):
-            self.crew.tell(OrderMessage(Order.DRAIN, limit_s, linger_s=linger_s), [slot])
+        for slot in self.crew.session_slots():
+            self.crew.tell(OrderMessage(Order.DRAIN, limit_s, linger_s=linger_s(slot)), [slot])
         self._hooks.close_listeners()
 
     def stop(self) -> None:
@@ -172,6 +170,10 @@ class Supervisor:
     def sessions(self) -> int:
         """Live sessions of the gateway, those of supervisors that retire among them."""
         return self.crew.sessions() + (self._hooks.others() or 0)
+
+    def follow(self, timeouts: Timeouts) -> None:
+        """Go by other limits from now on; a drain under way keeps its own."""
+        self._timeouts = timeouts
 
     @property
     def drain_s(self) -> float:
@@ -202,8 +204,8 @@ class Supervisor:
             _log.warning("%s, %s", slot.role.name, death)
 
     def _is_wanted(self, slot: Slot) -> bool:
-        if self._drain is not None and self.phase is Phase.DRAINING:
-            return slot.role.kind is Kind.BROKER or (slot.role.kind is Kind.ADMIN and not self._drain.retires)
+        if self.phase is Phase.DRAINING:
+            return not slot.role.carries_sessions
         return self.phase is not Phase.STOPPING
 
     def _fail(self, code: ExitCode, why: str) -> None:
@@ -216,6 +218,9 @@ class Supervisor:
             if number in (signal.SIGTERM, signal.SIGINT):
                 _log.info("got %s", number.name)
                 self._end()
+            elif number == signal.SIGHUP:
+                _log.info("got %s", number.name)
+                self._hooks.reload()
             elif number == signal.SIGUSR2:
                 _log.info("got %s", number.name)
                 self._hooks.upgrade()

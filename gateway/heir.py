@@ -1,0 +1,124 @@
+"""The new supervisor's process, as the old one starts and watches it.
+
+What is executed is this process's own command line, by the same interpreter's path, in the same directory and with the
+same environment: what an upgrade has put in their place is what runs. No shell reads it, and nothing of it comes from
+whoever asked for the upgrade.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final, Self
+
+from pools.net.errors import StartError
+
+HANDOVER_VARIABLE: Final = "MIDMILE_HANDOVER"
+"""In the new supervisor's environment: the number of the descriptor by which it hears from the old one."""
+
+_TAIL_BYTES: Final = 4_096
+_READ_BYTES: Final = 65_536
+
+
+class Heir:
+    """A supervisor that was just started. Its stderr comes here until it is given the log's, and goes on to ours.
+
+    Args:
+        process: with stderr a pipe.
+        on_death: called once, when it has ended and was collected.
+
+    Attributes:
+        exit_code: None while it lives; the negative number of a signal that ended it.
+    """
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", selector: selectors.BaseSelector, *, on_death: Callable[[], None]
+    ) -> None:
+        assert process.stderr is not None
+        self.pid = process.pid
+        self.exit_code: int | None = None
+        self._process = process
+        self._stderr = process.stderr
+        self._selector = selector
+        self._on_death = on_death
+        self._tail = b""
+        self._pidfd = os.pidfd_open(process.pid)
+        os.set_blocking(self._stderr.fileno(), False)
+        selector.register(self._stderr, selectors.EVENT_READ, self._on_words)
+        selector.register(self._pidfd, selectors.EVENT_READ, self._bury)
+
+    @classmethod
+    def start(
+        cls,
+        channel: socket.socket,
+        selector: selectors.BaseSelector,
+        *,
+        environment: Mapping[str, str],
+        on_death: Callable[[], None],
+    ) -> Self:
+        """Execute this process's command line once more.
+
+        Args:
+            channel: its end of the channel; closed here.
+            environment: variables on top of ours.
+
+        Raises:
+            StartError: it cannot be executed, or there is no process or descriptor left.
+        """
+        announced = {**os.environ, **environment, HANDOVER_VARIABLE: str(channel.fileno())}
+        try:
+            with channel:
+                process = subprocess.Popen(
+                    [sys.executable, *sys.orig_argv[1:]],
+                    env=announced,
+                    pass_fds=[channel.fileno()],
+                    stderr=subprocess.PIPE,
+                )
+            return cls(process, selector, on_death=on_death)
+        except OSError as error:
+            raise StartError(f"cannot execute {sys.orig_argv}: {error}") from error
+
+    @property
+    def last_words(self) -> str:
+        """The last that it said on stderr."""
+        return self._tail.decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """End it at once; `on_death` comes in its time."""
+        if self.exit_code is None:
+            self._process.send_signal(signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Close its descriptors: in a forked child, too, where they are not its own."""
+        if not self._stderr.closed:
+            self._stderr.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _on_words(self) -> None:
+        while not self._stderr.closed:
+            try:
+                said = os.read(self._stderr.fileno(), _READ_BYTES)
+            except BlockingIOError:
+                return
+            if not said:
+                self._selector.unregister(self._stderr)
+                self._stderr.close()
+            self._tail = (self._tail + said)[-_TAIL_BYTES:]
+            sys.stderr.buffer.write(said)
+            sys.stderr.flush()
+
+    def _bury(self) -> None:
+        if self._pidfd < 0:
+            return
+        self.exit_code = self._process.wait()
+        self._on_words()
+        self._selector.unregister(self._pidfd)
+        if not self._stderr.closed:  # somebody else has it, too
+            self._selector.unregister(self._stderr)
+        self.leave()
+        self._on_death()
