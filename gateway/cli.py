@@ -135,6 +135,25 @@ def links(config: Running = None, runtime_dir: RunningIn = None, json: Json = Fa
 
 
 @app.command(epilog=EXIT_CODES)
+def top(
+    config: Running = None,
+    runtime_dir: RunningIn = None,
+    every: Annotated[
+        float, typer.Option(min=0.2, max=60, metavar="SECONDS", help="Time between two looks, 0.2 to 60.")
+    ] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one sample, measured over that time, and end.")] = False,
+    json: Json = False,
+) -> None:
+    """Watch the running gateway: workers, listeners, peers, throughput. q or Ctrl-C ends it.
+
+    It goes on over restarts, reloads and upgrades of the gateway. With --json alone: one object a line for each look.
+    """
+    from gateway.commands.top import top as run
+
+    end(run(_where(runtime_dir, config), every_s=every, once=once, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
 def check(file: Annotated[Path, typer.Argument(help="Configuration file.")], json: Json = False) -> None:
     """Judge a configuration file: exit code 0, or 4 and every problem."""
     from gateway.commands.files import check as run

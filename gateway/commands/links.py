@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import first_windows
-from gateway.commands.output import duration_text, round_trip_text, say, say_json, table, warn
+from gateway.commands.output import duration_text, loss_text, round_trip_text, say, say_json, table, warn
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
 from gateway.link_status import LinkStatus
@@ -74,7 +74,7 @@ def _cells(peer: dict[str, Any], link: LinkStatus) -> list[object]:
         link.state.value,
         round_trip_text(link.rtt_us),
         round_trip_text(link.rtt_variation_us),
-        _loss(link.loss_ppm),
+        loss_text(link.loss_ppm),
         link.window_segments or None,
         link.idle,
         f"{link.lent}{'!' if link.is_crowded else ''}",
@@ -84,11 +84,6 @@ def _cells(peer: dict[str, Any], link: LinkStatus) -> list[object]:
         link.misses,
         link.dialled,
     ]
-
-
-def _loss(parts: int) -> str:
-    """Write parts in a million as a percentage, in up to four characters."""
-    return f"{parts / 10_000:.1f}%" if parts < 100_000 else f"{parts / 10_000:.0f}%"
 
 
 def _span(least: int | None, most: int | None) -> str | None:

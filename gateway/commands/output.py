@@ -61,6 +61,11 @@ def round_trip_text(microseconds: int) -> str:
     return f"{microseconds / 1000:.1f}ms" if microseconds < 99_950 else f"{microseconds / 1000:.0f}ms"
 
 
+def loss_text(parts: int) -> str:
+    """Write parts in a million as a percentage, in up to four characters."""
+    return f"{parts / 10_000:.1f}%" if parts < 100_000 else f"{parts / 10_000:.0f}%"
+
+
 def _line(columns: Sequence[str], cells: Sequence[str], widths: Sequence[int]) -> str:
     aligned = [
         cell.rjust(width) if name.startswith(">") else cell.ljust(width)

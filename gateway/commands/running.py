@@ -18,12 +18,20 @@ def read_status(runtime_dir: Path) -> GatewayStatus:
     Raises:
         NotRunning: there is no gateway.
     """
+    with closing(open_scoreboard(runtime_dir)) as scoreboard:
+        return read_once(scoreboard)
+
+
+def open_scoreboard(runtime_dir: Path) -> Scoreboard:
+    """Open the scoreboard of the gateway in `runtime_dir`. The caller owns it.
+
+    Raises:
+        NotRunning: there is no gateway.
+    """
     try:
-        scoreboard = Scoreboard.open(scoreboard_file(runtime_dir))
+        return Scoreboard.open(scoreboard_file(runtime_dir))
     except ScoreboardError as error:
         raise NotRunning(f"no gateway runs in {runtime_dir}") from error
-    with closing(scoreboard):
-        return read_once(scoreboard)
 
 
 def ask_supervisor(runtime_dir: Path) -> dict[str, Any] | None:

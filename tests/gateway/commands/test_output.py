@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.output import bytes_text, duration_text, round_trip_text, table
+from gateway.commands.output import bytes_text, duration_text, loss_text, round_trip_text, table
 
 
 def test_table_aligns_numbers_right_and_words_left() -> None:
@@ -44,4 +44,14 @@ def test_unknown_round_trip_is_not_zero() -> None:
         "1.5ms",
         "99.9ms",
         "274ms",
+    ]
+
+
+def test_losses_are_percentages_of_four_characters() -> None:
+    assert [loss_text(parts) for parts in (0, 4000, 99_999, 123_456, 1_000_000)] == [
+        "0.0%",
+        "0.4%",
+        "10.0%",
+        "12%",
+        "100%",
     ]
