@@ -21,12 +21,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ListenerFact:
-    """One listener as it was opened; `address` has the port that the kernel chose, `to` is empty unless it forwards."""
+    """One listener as it was opened.
+
+    Attributes:
+        address: with the port that the kernel chose.
+        to: empty unless it forwards.
+        number: its place in rows of the scoreboard.
+    """
 
     name: str
     mode: str
     address: str
     to: str
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class Facts:
         admin: address of the admin listener; empty for none.
         started_s: monotonic clock.
         health: from where on it is degraded.
+        version: of the code that runs, whatever is installed by now.
     """
 
     name: str
@@ -75,6 +83,7 @@ class Facts:
     early_syn: EarlySynFact
     started_s: float
     health: Thresholds = field(default_factory=Thresholds)
+    version: str = ""
 
 
 class Answers:

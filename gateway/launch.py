@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 
-from gateway import arrangement, child, control, descriptor_limit, logs, topology
+from gateway import arrangement, child, control, descriptor_limit, logs, release, topology
 from gateway.activation import adopt
 from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
 from gateway.arrangement import Arrangement
@@ -232,7 +232,7 @@ class _Gateway:
 
     def _facts(self, started_s: float) -> Facts:
         listeners = tuple(
-            ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""))
+            ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""), listen.number)
             for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
         )
         peers = tuple(
@@ -241,8 +241,8 @@ class _Gateway:
         )
         admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
         early_syn = EarlySynFact(bool(self.holdings.captures), self.holdings.capture_lack)
-        health = self.settings.health
-        return Facts(self.settings.name, self.config, listeners, peers, admin, early_syn, started_s, health)
+        health, version = self.settings.health, release.version()
+        return Facts(self.settings.name, self.config, listeners, peers, admin, early_syn, started_s, health, version)
 
     def _announce(self) -> None:
         self.holdings.settle()
