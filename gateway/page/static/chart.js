@@ -55,7 +55,8 @@ export class Chart {
     const floor = this.y(0);
     const lines = [1, 0.5].map((share) =>
       svg("path", { class: "grid", d: `M0 ${this.y(share * this.top)}H${this.width}` }));
-    const values = svg("text", { class: "tick", x: 0, y: this.y(this.top) + 11 }, this.words(this.top));
+    const top = this.words(this.top).replace(/\.0+(?= )/, "");
+    const values = svg("text", { class: "tick", x: 0, y: this.y(this.top) + 11 }, top);
     const times = [1, 0.5, 0].map((share) => svg("text", {
       class: "tick", x: this.width * (1 - share), y: HEIGHT - 4, "text-anchor": ["end", "middle", "start"][2 * share],
     }, share ? `−${minutes * share} min` : "now"));

@@ -38,7 +38,7 @@ const pools = new Table(at("pools"), [
   { head: "kept", kind: "number wide", title: "idle legs to be kept at least, pool_min", cell: (each) => count(each.pool_min) },
   { head: "dialling", kind: "number wide", cell: (each) => count(each.dialling) },
   { head: "legs", kind: "number wide", title: "legs in use and idle, of pool_max", cell: room },
-  { head: "ready", kind: "number", title: "sessions of the last minute that found a leg ready", cell: hitRate },
+  { head: "found ready", kind: "number", title: "sessions of the last minute that found a leg ready", cell: hitRate },
   { head: "address", kind: "text wide", cell: (each) => each.address },
 ], { empty: "This gateway has no peers: it dials every destination from here." });
 
@@ -60,7 +60,7 @@ const workers = new Table(at("workers"), [
   { head: "core", kind: "number wide", cell: (each) => count(each.core) },
   { head: "state", cell: state },
   { head: "sessions", kind: "number", title: "of those it has room for", cell: sessions },
-  { head: "new/s", kind: "number wide", cell: (each) => count(each.sessions_per_second) },
+  { head: "new/s", kind: "number wide", cell: (each) => (each.sessions_limit ? count(each.sessions_per_second) : "–") },
   { head: "CPU", kind: "number", title: "of one core", cell: (each) => ({ text: percent(each.cpu_percent, 100), share: each.cpu_percent == null ? null : each.cpu_percent / 100 }) },
   { head: "loop lag", kind: "number", title: "how late its loop last was", cell: (each) => ({ text: milliseconds(each.loop_lag_us), tone: each.loop_lag_us > 200000 ? "warning" : "" }) },
   { head: "memory", kind: "number wide", cell: (each) => bytes(each.rss_bytes) },
@@ -84,6 +84,7 @@ function hitRate(each) {
 }
 
 function via(each) {
+  if (each.mode === "overlay") return "–"; // who comes in there says it
   return each.via.map((path) => path.join(" › ") || "from here").join(" or ");
 }
 
