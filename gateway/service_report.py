@@ -33,6 +33,7 @@ class Standing:
         silence_limit_s: how long that may be (timeouts.worker_heartbeat).
         sessions: live ones.
         generation: of the configuration; one more with each reload.
+        reload_failed: the last reload changed nothing, for it could not be done.
         left_s: until a drain ends; 0 where none is under way.
     """
 
@@ -42,6 +43,7 @@ class Standing:
     silence_limit_s: float
     sessions: int
     generation: int = 1
+    reload_failed: bool = False
     left_s: float = 0.0
 
 
@@ -62,6 +64,7 @@ def standing_of(scoreboard: Scoreboard, phase: Phase, *, now_s: float, left_s: f
         silence_limit_s=scoreboard.heartbeat_limit_ns / 1e9,
         sessions=sum(row[Cell.SESSIONS] for row in rows),
         generation=scoreboard.config_generation,
+        reload_failed=bool(scoreboard.reload_failed),
         left_s=left_s,
     )
 
@@ -75,7 +78,8 @@ def status_line(now: Standing) -> str:
         case Phase.STARTING:
             return f"starting: {workers} {noun} ready"
         case Phase.RUNNING:
-            return f"serving: {workers} {noun}, {now.sessions} sessions; config generation {now.generation}"
+            failed = ", the last reload was refused" if now.reload_failed else ""
+            return f"serving: {workers} {noun}, {now.sessions} sessions; config generation {now.generation}{failed}"
         case Phase.DRAINING:
             return f"draining: {now.sessions} sessions left, up to {now.left_s:.0f} s"
         case Phase.STOPPING:

@@ -18,6 +18,10 @@ SERVING = Standing(phase=Phase.RUNNING, wanted=2, silent_s=(0.1, 0.2), silence_l
     ("standing", "line"),
     [
         (SERVING, "serving: 2 workers, 132 sessions; config generation 3"),
+        (
+            replace(SERVING, reload_failed=True),
+            "serving: 2 workers, 132 sessions; config generation 3, the last reload was refused",
+        ),
         (replace(SERVING, silent_s=(0.1,)), "serving: 1 of 2 workers, 132 sessions; config generation 3"),
         (replace(SERVING, wanted=1, silent_s=(0.1,)), "serving: 1 worker, 132 sessions; config generation 3"),
         (replace(SERVING, phase=Phase.STARTING, silent_s=()), "starting: 0 of 2 workers ready"),
@@ -62,8 +66,9 @@ def test_the_standing_is_read_from_what_workers_write(tmp_path: Path) -> None:
         ):
             row[Cell.STATE], row[Cell.DUTY], row[Cell.SESSIONS] = state, duty, sessions
             row[Cell.HEARTBEAT_NS] = 99_500_000_000
+        board.note_reload_failed()
         found = standing_of(board, Phase.RUNNING, now_s=100.0, left_s=0.0)
-    assert found == replace(SERVING, silent_s=(0.5,), sessions=7, generation=1)
+    assert found == replace(SERVING, silent_s=(0.5,), sessions=7, generation=1, reload_failed=True)
 
 
 class Scene:
