@@ -8,8 +8,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -74,15 +74,15 @@ class Told:
     """What the pages need and the scoreboard does not hold.
 
     Attributes:
-        listeners: names in the configuration's order.
+        listeners: names by their number on the scoreboard, in the configuration's order.
         peers: likewise.
         ready_when_filled: readiness waits for idle legs to the peers.
         health: from where on the gateway is degraded.
         page: what the page shows of the configuration.
     """
 
-    listeners: tuple[str, ...]
-    peers: tuple[str, ...] = ()
+    listeners: Mapping[int, str]
+    peers: Mapping[int, str] = field(default_factory=dict)
     ready_when_filled: bool = False
     health: Thresholds = health.USUAL
     page: Facts = UNTOLD
@@ -138,15 +138,15 @@ class Pages:
         """Say of each peer whether its pool was filled, where readiness depends on that."""
         if not self._told.ready_when_filled:
             return {}
-        links = zip(self._told.peers, status.links, strict=True)
-        return {"pools": {name: "filled" if link.was_filled else link.state.value for name, link in links}}
+        links = [(self._told.peers.get(link.number), link) for link in status.links]
+        return {"pools": {name: "filled" if link.was_filled else link.state.value for name, link in links if name}}
 
     def _page(self, query: str) -> Answer:
         document = self.live.document(after_ms=_after_ms(query), now_ns=monotonic_ns())
         return Answer(HTTPStatus.OK, json.dumps(document, separators=(",", ":")).encode(), _JSON, ends=True)
 
     def _judge(self, status: GatewayStatus) -> Verdict:
-        return health.judge(status, self._told.health, peers=dict(enumerate(self._told.peers)))
+        return health.judge(status, self._told.health, peers=self._told.peers)
 
     def _status(self) -> GatewayStatus:
         return read(self._scoreboard, self._processes, now_ns=monotonic_ns())

@@ -6,6 +6,7 @@ Nothing here returns into the supervisor's stack: a child ends in `live`.
 import faulthandler
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -22,8 +23,8 @@ from gateway.reasons import Thresholds
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
 from pools.net.errors import ChildError
-from pools.net.fd_passing import ChannelError, send_message
-from pools.net.orders import Report, ReportMessage
+from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message
+from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState, Row, Scoreboard
 from workers.post import Post
 from workers.settings import LogFormat, WorkerSettings
@@ -93,6 +94,7 @@ class AdminPost:
         ready_when_filled: readiness waits until the pools of peers were filled once.
         health: from where on the gateway is degraded.
         channel: SOCK_SEQPACKET to the supervisor, non-blocking.
+        held: it waits for the order BEGIN before it answers.
     """
 
     listener: socket.socket
@@ -101,6 +103,7 @@ class AdminPost:
     ready_when_filled: bool
     health: Thresholds
     channel: socket.socket
+    held: bool = False
 
 
 def worker_main(post: Post) -> int:
@@ -122,14 +125,25 @@ def admin_main(post: AdminPost) -> int:
     from gateway.admin import Told, serve
     from gateway.page.facts import facts_of
 
+    if post.held and not _may_begin(post.channel):
+        return ExitCode.OK
     told = Told(
-        listeners=tuple(listen.name for listen in post.settings.listens),
-        peers=tuple(peer.name for peer in post.settings.peers),
+        listeners={listen.number: listen.name for listen in post.settings.listens},
+        peers={peer.number: peer.name for peer in post.settings.peers},
         ready_when_filled=post.ready_when_filled,
         health=post.health,
         page=facts_of(post.settings),
     )
     return serve(post.listener, post.scoreboard, told=told, channel=post.channel)
+
+
+def _may_begin(channel: socket.socket) -> bool:
+    """Wait for the order to begin; False where another comes, or the supervisor has gone."""
+    send_message(channel, ReportMessage(Report.HELD).encode())
+    select.select([channel], [], [])
+    payload, descriptors = receive_message(channel)
+    close_all(descriptors)
+    return bool(payload) and OrderMessage.decode(payload).order is Order.BEGIN
 
 
 def live(

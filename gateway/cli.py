@@ -11,6 +11,7 @@ import typer
 
 from gateway.commands import lab
 from gateway.commands.command_line import EXIT_CODES, Json, end
+from gateway.drain import LONGEST_S
 from gateway.exit_codes import ExitCode
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError, MidmileError
@@ -91,10 +92,42 @@ def stop(
     now: Annotated[bool, typer.Option("--now", help="Reset sessions instead of letting them end.")] = False,
     json: Json = False,
 ) -> None:
-    """Drain and stop the running gateway, and wait until it has ended."""
+    """Drain the running gateway for a few seconds at most, and wait until it has ended."""
     from gateway.commands.stop import stop as run
 
     end(run(_where(runtime_dir, config), now=now, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
+def drain(
+    config: Running = None,
+    runtime_dir: RunningIn = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=LONGEST_S, metavar="SECONDS", help="Instead of the configuration's timeouts.drain."),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until the gateway has ended.")] = True,
+    json: Json = False,
+) -> None:
+    """End the running gateway once its sessions have ended: nobody is refused who is already there.
+
+    What is left after the limit is reset. With --json one object a line, each second.
+    """
+    from gateway.commands.stop import drain as run
+
+    end(run(_where(runtime_dir, config), limit_s=limit or 0.0, wait=wait, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
+def reload(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
+    """Have the running gateway take its configuration file as it is now; nobody is refused or reset meanwhile.
+
+    A file that is wrong changes nothing: exit code 4, and every problem.
+    """
+    from gateway.commands.reload import reload as run
+    from gateway.commands.where import runtime_dir_to_reload
+
+    end(run(runtime_dir_to_reload(runtime_dir, config), as_json=json))
 
 
 @app.command(epilog=EXIT_CODES)

@@ -5,16 +5,20 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.exit_codes import ExitCode
 from gateway.peer_process import peer_process
 from gateway.runtime_dir import control_socket
-from pools.net.errors import MidmileError, ProtocolError
+from pools.net.errors import MidmileError, Problem, ProtocolError
 from workers.operator_wire import FrameReader, SessionRow, frame
 
 ANSWER_S: Final = 3.0
+
+RELOAD_S: Final = 120.0
+"""Within which a reload is over, one that is under way before it, and a worker that hangs meanwhile, included."""
 
 _CHUNK: Final = 65_536
 
@@ -59,6 +63,54 @@ def sessions(runtime_dir: Path, worker: int, *, limit_s: float = ANSWER_S) -> It
             if not isinstance(rows, list):
                 raise NoAnswer(f"the gateway refused: {rows.get('error', rows) if isinstance(rows, dict) else rows}")
             yield from map(SessionRow.decode, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What became of a reload.
+
+    Attributes:
+        exit_code: OK; CONFIGURATION where the file is wrong; CANNOT_START where it could not be done.
+        error: why; empty where it was done.
+        problems: of the file.
+        changes: in words.
+        generation: the number of the configuration that holds now; 0 where nothing has changed.
+    """
+
+    exit_code: ExitCode
+    error: str = ""
+    problems: tuple[Problem, ...] = ()
+    changes: str = ""
+    generation: int = 0
+    took_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has taken effect."""
+        return self.exit_code is ExitCode.OK
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what --json prints."""
+        if self.ok:
+            return {"ok": True, "generation": self.generation, "changes": self.changes, "took_s": self.took_s}
+        return {"ok": False, "error": self.error, "problems": [asdict(problem) for problem in self.problems]}
+
+
+def reload(runtime_dir: Path, *, limit_s: float = RELOAD_S) -> Reloaded:
+    """Have the gateway take its file as it is now.
+
+    Raises:
+        NotRunning: nobody is there.
+        NoAnswer: the supervisor hangs.
+    """
+    with closing(_connect(runtime_dir, limit_s)) as connection:
+        reply: Any = next(_frames(connection, {"request": "reload"}), None)
+    match reply:
+        case {"ok": True, "changes": str(changes), "generation": int(generation), "took_s": float(took_s)}:
+            return Reloaded(ExitCode.OK, changes=changes, generation=generation, took_s=took_s)
+        case {"ok": False, "error": str(error), "exit_code": int(code), "problems": list(problems)}:
+            return Reloaded(ExitCode(code), error, tuple(Problem(**each) for each in problems))
+    raise NoAnswer(f"the gateway in {runtime_dir} did not take the order to reload")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,13 @@ class Crew:
         """Make another slot, and fork its child; where that cannot be done now, it is tried again."""
         slot = Slot(role)
         self.slots.append(slot)
-        _note_duty(slot, Duty.SERVES)
         self._restart(slot)
+
+    def enlist(self) -> None:
+        """Count workers that were added among those that serve: nobody misses them before they are ready."""
+        for slot in self.session_slots():
+            if not slot.is_leaving:
+                _note_duty(slot, Duty.SERVES)
 
     def relieve(self, slot: Slot, role: Role) -> None:
         """Have a child that lives by another role follow the one there, which is told to stop."""

@@ -1,6 +1,6 @@
 """The scoreboard's numbers about links in Prometheus's words, each with the name of its peer. Serves nothing itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,11 +82,11 @@ TOTALS: Final[Mapping[LinkCell, tuple[LinkFamily, str]]] = {
 """Every total of a link, likewise."""
 
 
-def collect(board: LinkBoard, peers: Sequence[str]) -> Iterator[Metric]:
+def collect(board: LinkBoard, peers: Mapping[int, str]) -> Iterator[Metric]:
     """Give every metric of the links with its current values; none where there are no peers.
 
     Args:
-        peers: names in the board's order.
+        peers: names by number.
     """
     if peers:
         yield _up(board, peers)
@@ -94,10 +94,10 @@ def collect(board: LinkBoard, peers: Sequence[str]) -> Iterator[Metric]:
         yield from _collect(TOTALS, CounterMetricFamily, board, peers)
 
 
-def _up(board: LinkBoard, peers: Sequence[str]) -> Metric:
+def _up(board: LinkBoard, peers: Mapping[int, str]) -> Metric:
     up = GaugeMetricFamily("midmile_link_up", "1 while the peer answers probes.", labels=["peer"])
-    for index, name in enumerate(peers):
-        up.add_metric([name], board.link(index)[LinkCell.STATE] == LinkState.UP.number)
+    for number, name in peers.items():
+        up.add_metric([name], board.link(number)[LinkCell.STATE] == LinkState.UP.number)
     return up
 
 
@@ -105,14 +105,14 @@ def _collect(
     cells: Mapping[LinkCell, tuple[LinkFamily, str]],
     kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
     board: LinkBoard,
-    peers: Sequence[str],
+    peers: Mapping[int, str],
 ) -> Iterator[Metric]:
     families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for cell, (family, value) in cells.items():
         labels = ["peer", family.label] if family.label else ["peer"]
         if family.name not in families:
             families[family.name] = kind(family.name, family.help, labels=labels)
-        for index, name in enumerate(peers):
-            number = board.link(index)[cell] / family.scale
-            families[family.name].add_metric([name, value][: len(labels)], number)
+        for number, name in peers.items():
+            amount = board.link(number)[cell] / family.scale
+            families[family.name].add_metric([name, value][: len(labels)], amount)
     return iter(families.values())

@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -147,12 +148,15 @@ LISTENER_TOTALS: Final[Mapping[ListenCell, tuple[Family, str]]] = {
 """Every total that is kept for each listener."""
 
 
+_NOBODY: Final[Mapping[int, str]] = MappingProxyType({})
+
+
 class ScoreboardCollector(Collector):
     """Reads the scoreboard and the kernel anew each time Prometheus asks.
 
     Args:
         scoreboard: read anew each time.
-        listeners: names in the configuration's order.
+        listeners: names by their number on the scoreboard.
         peers: likewise.
         judge: gives the verdict that /healthz gives, too.
     """
@@ -160,8 +164,8 @@ class ScoreboardCollector(Collector):
     def __init__(
         self,
         scoreboard: Scoreboard,
-        listeners: Sequence[str],
-        peers: Sequence[str] = (),
+        listeners: Mapping[int, str],
+        peers: Mapping[int, str] = _NOBODY,
         *,
         judge: Callable[[GatewayStatus], Verdict] = health.judge,
     ) -> None:
@@ -200,16 +204,35 @@ class ScoreboardCollector(Collector):
         yield GaugeMetricFamily("midmile_start_time_seconds", "When the supervisor started.", value=self._started_s)
         alive = float(status.is_supervisor_alive)
         yield GaugeMetricFamily("midmile_supervisor_up", "1 while the supervisor runs.", value=alive)
+        yield from self._about_configuration(status)
+
+    def _about_configuration(self, status: GatewayStatus) -> Iterator[Metric]:
+        taken_s = (self._scoreboard.reloaded_ns - self._scoreboard.started_ns) / 1e9
+        yield GaugeMetricFamily(
+            "midmile_config_generation",
+            "Number of the configuration that holds.",
+            value=status.config_generation,
+        )
+        yield GaugeMetricFamily(
+            "midmile_config_last_reload_successful",
+            "0 after a reload that changed nothing because it could not be done.",
+            value=float(not status.reload_failed),
+        )
+        yield GaugeMetricFamily(
+            "midmile_config_last_reload_success_timestamp_seconds",
+            "When the configuration that holds was taken.",
+            value=round(self._started_s + taken_s, 3),
+        )
 
     def _about_listeners(self) -> Iterator[Metric]:
         live = GaugeMetricFamily("midmile_listener_sessions_open", "Live sessions, by listener.", labels=["listener"])
         families: dict[str, CounterMetricFamily] = {}
-        for index, name in enumerate(self._listeners):
-            live.add_metric([name], summed(self._scoreboard, index, ListenCell.SESSIONS))
+        for number, name in self._listeners.items():
+            live.add_metric([name], summed(self._scoreboard, number, ListenCell.SESSIONS))
             for cell, (family, value) in LISTENER_TOTALS.items():
                 labels = ["listener", family.label] if family.label else ["listener"]
                 at = families.setdefault(family.name, CounterMetricFamily(family.name, family.help, labels=labels))
-                at.add_metric([name, value][: len(labels)], summed(self._scoreboard, index, cell))
+                at.add_metric([name, value][: len(labels)], summed(self._scoreboard, number, cell))
         yield live
         yield from families.values()
 

@@ -219,6 +219,7 @@ class Reload:
         for slot in self._serving():
             if slot.role.number not in after.places:
                 parts.crew.retire(slot, OrderMessage(Order.DRAIN, limit_s, linger_s=LINGER_S))
+        parts.crew.enlist()
         parts.scoreboard.links.use(peer.number for peer in after.told.peers)
         is_news = concerns_broker(self.arrangement.told, after.told)
         self._follow(Kind.BROKER, attempt.roles.broker(), is_news=is_news)

@@ -121,7 +121,7 @@ def families(tmp_path: Path) -> Iterator[list[Metric]]:
     board = Scoreboard.create(tmp_path / "scoreboard", Layout(1, 1, 1), supervisor_pid=1, started_ns=monotonic_ns())
     for row in (board.row(0), board.broker):
         row[Cell.PID], row[Cell.BOOTED_NS] = os.getpid(), monotonic_ns()
-    yield list(ScoreboardCollector(board, ["orders"], ["mumbai"]).collect())
+    yield list(ScoreboardCollector(board, {0: "orders"}, {0: "mumbai"}).collect())
     board.close()
 
 

@@ -44,12 +44,21 @@ def _heading(found: GatewayStatus, told: dict[str, Any] | None) -> str:
     lines = [f"{name}, pid {found.supervisor_pid}, {life}, up {age}, sessions {found.sessions}"]
     if told:
         lines.append(f"configuration {told['config'] or 'embedded default'}; admin {told['admin'] or 'off'}")
+        lines += _reloads(found, told)
         lines += _early_syn(told["early_syn"])
         rows = [[each["name"], each["mode"], each["address"], each["to"]] for each in told["listeners"]]
         lines += ["", table(["listener", "mode", "address", "to"], rows)]
         windows = first_windows.lines(told["peers"], found.links)
         lines += ["", *windows] if windows else []
     return "\n".join(lines)
+
+
+def _reloads(found: GatewayStatus, told: dict[str, Any]) -> list[str]:
+    """Tell which configuration holds, once a reload was tried."""
+    if not told["last_reload"]:
+        return []
+    age = duration_text(found.reloaded_age_s)
+    return [f"generation {found.config_generation}, for {age}; last reload: {told['last_reload']}"]
 
 
 def _early_syn(told: dict[str, Any]) -> list[str]:

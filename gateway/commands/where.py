@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from gateway import config
+from gateway.config_files import read_tables
 from gateway.surroundings import Surroundings
+from pools.net.errors import ConfigurationError
 
 
 def runtime_dir_of(runtime_dir: Path | None, file: Path | None) -> Path:
@@ -17,3 +19,18 @@ def runtime_dir_of(runtime_dir: Path | None, file: Path | None) -> Path:
     if file is not None:
         return config.load(file).runtime_dir
     return Surroundings.read().runtime_dir
+
+
+def runtime_dir_to_reload(runtime_dir: Path | None, file: Path | None) -> Path:
+    """Give the same for a file that may be wrong: the gateway is to be told of that, and to say so.
+
+    Raises:
+        ConfigurationError: nobody can tell from the file which gateway is meant.
+    """
+    try:
+        return runtime_dir_of(runtime_dir, file)
+    except ConfigurationError:
+        assert file is not None
+        named = read_tables(file).get("gateway", {})
+        found = named.get("runtime_dir") if isinstance(named, dict) else None
+        return Path(found) if isinstance(found, str) and found else Surroundings.read().runtime_dir

@@ -103,7 +103,7 @@ def _live(
         code = serve(
             listening,
             board,
-            told=Told(("orders",), peers, ready_when_filled=bool(peers)),
+            told=Told({0: "orders"}, dict(enumerate(peers)), ready_when_filled=bool(peers)),
             channel=channel,
             patience_s=patience_s,
         )

@@ -19,7 +19,7 @@ class Links(Collector):
         self.board = board
 
     def collect(self) -> list[Metric]:
-        return list(collect(self.board, PEERS))
+        return list(collect(self.board, dict(enumerate(PEERS))))
 
 
 @pytest.fixture
@@ -70,4 +70,4 @@ def test_a_link_is_up_only_while_it_is_known_to_be(board: LinkBoard, state: Link
 
 
 def test_without_peers_there_is_nothing() -> None:
-    assert list(collect(LinkBoard(memoryview(b"").cast("Q")), ())) == []
+    assert list(collect(LinkBoard(memoryview(b"").cast("Q")), {})) == []

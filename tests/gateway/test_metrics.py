@@ -14,6 +14,7 @@ from pools.net.scoreboard import Cell, ChildState, Layout, ListenCell, Row, Scor
 
 WORKERS = 2
 LISTENERS = ("orders", 'odd"name\\')
+NUMBERED = dict(enumerate(LISTENERS))
 SHOWN_PER_WORKER = {Cell.LOOP_LAG_LATELY_US}
 OF_AN_INSTANT = {Cell.LOOP_LAG_US, Cell.SESSIONS_PER_SECOND}
 
@@ -29,7 +30,7 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
 
 
 def samples(scoreboard: Scoreboard) -> dict[tuple[str, tuple[str, ...]], float]:
-    return samples_of(ScoreboardCollector(scoreboard, LISTENERS))
+    return samples_of(ScoreboardCollector(scoreboard, NUMBERED))
 
 
 def samples_of(collector: ScoreboardCollector) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -48,7 +49,7 @@ def test_no_gauge_is_forgotten() -> None:
 
 @pytest.mark.parametrize("cell", TOTALS)
 def test_each_total_is_the_sum_over_the_rows_in_its_own_sample(scoreboard: Scoreboard, cell: Cell) -> None:
-    collector = ScoreboardCollector(scoreboard, LISTENERS)
+    collector = ScoreboardCollector(scoreboard, NUMBERED)
     before = samples_of(collector)
     for slot in range(WORKERS):
         scoreboard.row(slot).add(cell, 10 + slot)
@@ -89,12 +90,12 @@ def test_a_living_worker_shows_its_process_and_a_missing_one_only_that_it_is_dow
 def test_with_peers_the_broker_and_the_links_are_told_of(tmp_path: Path) -> None:
     board = Scoreboard.create(tmp_path / "with peers", Layout(1, 1, 1), supervisor_pid=1, started_ns=1)
     _inhabit(board.broker)
-    found = samples_of(ScoreboardCollector(board, LISTENERS[:1], ["mumbai"]))
+    found = samples_of(ScoreboardCollector(board, {0: LISTENERS[0]}, {0: "mumbai"}))
     assert found["midmile_broker_up", ()] == 1.0
     assert 0 <= found["midmile_broker_heartbeat_age_seconds", ()] < 60
     assert found["midmile_link_up", ("mumbai",)] == 0.0
     board.broker.clear_gauges()
-    found = samples_of(ScoreboardCollector(board, LISTENERS[:1], ["mumbai"]))
+    found = samples_of(ScoreboardCollector(board, {0: LISTENERS[0]}, {0: "mumbai"}))
     assert found["midmile_broker_up", ()] == 0.0
     assert ("midmile_broker_heartbeat_age_seconds", ()) not in found
     board.close()
@@ -116,8 +117,29 @@ def test_the_verdict_is_told_with_each_of_its_reasons(scoreboard: Scoreboard) ->
     assert not [name for name, _ in found if name == "midmile_health_reason"]
 
 
+def test_names_are_those_of_the_numbers_that_a_reload_left(scoreboard: Scoreboard) -> None:
+    scoreboard.row(0).set_listener(1, ListenCell.SESSIONS_TOTAL, 5)
+    found = samples_of(ScoreboardCollector(scoreboard, {1: "moved"}))
+    assert found["midmile_listener_sessions_total", ("moved",)] == 5.0
+
+
+def test_the_last_reload_is_told_of(scoreboard: Scoreboard) -> None:
+    words = ("generation", "last_reload_successful", "last_reload_success_timestamp_seconds")
+
+    def told() -> list[float]:
+        found = samples(scoreboard)
+        return [found[f"midmile_config_{word}", ()] for word in words]
+
+    generation, successful, taken_s = told()
+    assert (generation, successful, taken_s > 1.6e9) == (1, 1, True)
+    scoreboard.note_reload_failed()
+    assert told() == [1, 0, pytest.approx(taken_s, abs=1)]
+    scoreboard.note_reload(scoreboard.started_ns + 90 * 10**9, heartbeat_limit_ns=0)
+    assert told() == [2, 1, pytest.approx(taken_s + 90, abs=1)]
+
+
 def test_every_name_has_the_prefix_and_counters_alone_end_in_total(scoreboard: Scoreboard) -> None:
-    text = render(ScoreboardCollector(scoreboard, LISTENERS)).decode()
+    text = render(ScoreboardCollector(scoreboard, NUMBERED)).decode()
     families = list(text_string_to_metric_families(text))
     assert len(families) > 20
     assert all(family.name.startswith("midmile_") for family in families)
