@@ -10,7 +10,7 @@ one that drains in order, too, which takes no new ones: newcomers are steered by
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from gateway.link_status import LinkStatus
 from gateway.reasons import Code, Reason, Thresholds, Verdict
@@ -32,6 +32,21 @@ def judge(status: GatewayStatus, thresholds: Thresholds = USUAL, *, peers: Mappi
         peers: names by number; one without is spoken of by its number.
     """
     return Verdict((*_fatal(status), *_minor(status, thresholds, peers)))
+
+
+def judge_as_told(status: GatewayStatus, told: Mapping[str, Any], *, is_answering: bool) -> Verdict:
+    """Judge how the gateway is by what its supervisor told: its own thresholds, and the names of its peers.
+
+    Args:
+        told: its answer, see `gateway.answers`; an old one or an empty one where it does not answer.
+        is_answering: it answered just now; otherwise that is a reason, too.
+    """
+    names = {peer.get("number", place): peer["name"] for place, peer in enumerate(told.get("peers", ()))}
+    verdict = judge(status, Thresholds.of(told.get("health", {})), peers=names)
+    if is_answering or not status.is_supervisor_alive:
+        return verdict
+    silent = Reason(Code.SUPERVISOR_SILENT, "supervisor", "the supervisor does not answer, so nobody is replaced")
+    return Verdict((*verdict.reasons, silent))
 
 
 def is_ready(status: GatewayStatus, *, when_filled: bool = False) -> bool:

@@ -5,14 +5,12 @@ of peers come from the supervisor; without them the usual ones hold, and peers h
 """
 
 from pathlib import Path
-from typing import Any
 
 from gateway import health
 from gateway.commands.output import say, say_json
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
-from gateway.reasons import Code, Level, Reason, Thresholds, Verdict
-from gateway.status import GatewayStatus
+from gateway.reasons import Level
 
 
 def judge(runtime_dir: Path, *, as_json: bool, strict: bool) -> ExitCode:
@@ -26,18 +24,9 @@ def judge(runtime_dir: Path, *, as_json: bool, strict: bool) -> ExitCode:
     """
     found = read_status(runtime_dir)
     told = ask_supervisor(runtime_dir) if found.is_supervisor_alive else None
-    verdict = _verdict(found, told)
+    verdict = health.judge_as_told(found, told or {}, is_answering=told is not None)
     if as_json:
         say_json(verdict.as_dict())
     else:
         say("\n".join([verdict.level.value, *(f"  {reason}" for reason in verdict.reasons)]))
     return ExitCode.OK if verdict.ok and not (strict and verdict.level is not Level.WELL) else ExitCode.UNWELL
-
-
-def _verdict(found: GatewayStatus, told: dict[str, Any] | None) -> Verdict:
-    if told is None:
-        verdict = health.judge(found)
-        silent = Reason(Code.SUPERVISOR_SILENT, "supervisor", "the supervisor does not answer, so nobody is replaced")
-        return Verdict((*verdict.reasons, silent)) if found.is_supervisor_alive else verdict
-    names = {peer.get("number", place): peer["name"] for place, peer in enumerate(told["peers"])}
-    return health.judge(found, Thresholds.of(told.get("health", {})), peers=names)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway import health
-from gateway.reasons import Code, Reason, Thresholds, Verdict
+from gateway.reasons import Verdict
 from gateway.status import ChildStatus
 from gateway.top import counters
 from gateway.top.recent import Rates, Recent
@@ -68,7 +68,7 @@ class View:
         """Make the view of `sample`, which `recent` has taken in as its latest."""
         return cls(
             sample=sample,
-            verdict=_verdict(sample),
+            verdict=health.judge_as_told(sample.status, sample.told, is_answering=sample.is_told),
             rates=recent.rates(counters.GATEWAY),
             trail=recent.trail(counters.GATEWAY),
             workers=tuple(_worker_lines(sample, recent)),
@@ -99,15 +99,6 @@ class View:
             "listeners": [_listener_dict(line) for line in self.listeners],
             "links": [_link_dict(line) for line in self.links],
         }
-
-
-def _verdict(sample: Sample) -> Verdict:
-    names = {link.status.number: link.name for link in sample.links}
-    verdict = health.judge(sample.status, Thresholds.of(sample.told.get("health", {})), peers=names)
-    if sample.is_told or not sample.status.is_supervisor_alive:
-        return verdict
-    silent = Reason(Code.SUPERVISOR_SILENT, "supervisor", "the supervisor does not answer, so nobody is replaced")
-    return Verdict((*verdict.reasons, silent))
 
 
 def _worker_lines(sample: Sample, recent: Recent) -> Iterator[WorkerLine]:

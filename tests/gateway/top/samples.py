@@ -46,4 +46,5 @@ def sample(
     parts = {"workers": workers or (worker(),), "broker": worker(63), "admin": absent, "memory": None}
     rest = {"reload_failed": False, "links": tuple(each.status for each in links)}
     status = GatewayStatus(**(_nothing(GatewayStatus) | usual | parts | rest | facts))
-    return Sample(at_s, life, status, listeners, links, {"name": "oregon"})
+    told = {"name": "oregon", "peers": [{"name": each.name, "number": each.status.number} for each in links]}
+    return Sample(at_s, life, status, listeners, links, told)

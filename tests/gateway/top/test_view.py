@@ -25,8 +25,7 @@ def test_links_that_are_down_come_first_then_the_slowest_and_the_unknown_last() 
 
 
 def test_the_verdict_names_peers_and_keeps_to_the_gateways_own_thresholds() -> None:
-    down = link("mumbai", number=0, state=LinkState.DOWN)
-    (reason,) = viewed(sample(links=(down,))).verdict.reasons
+    (reason,) = viewed(sample(links=(link(state=LinkState.DOWN),))).verdict.reasons
     assert "mumbai" in reason.text
     lagging = sample(worker(loop_lag_lately_us=300_000))
     strict = Sample(lagging.taken_s, 1, lagging.status, told={"health": {"loop_lag": 0.2}})
