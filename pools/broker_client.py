@@ -31,6 +31,9 @@ class BrokerClient:
         workers: how many workers this gateway has.
         readiness: where legs are registered.
         dialler: for sessions that find no leg.
+        on_peer_down: see the attribute.
+
+    Attributes:
         on_peer_down: called in the hub with the name of a peer that is down from now on.
     """
 
@@ -43,13 +46,14 @@ class BrokerClient:
         dialler: LegDialler,
         on_peer_down: Callable[[str], object],
     ) -> None:
+        self.on_peer_down = on_peer_down
         self._readiness = readiness
         self._dialler = dialler
         self._channel: Channel[FromBroker] | None = None
         self._legs: dict[str, PeerLegs] = {}
         for peer in peers:
             size = min(peer.magazine, largest_size(pool_max=peer.pool_max, workers=workers))
-            self._legs[peer.name] = PeerLegs(peer, size=size, readiness=readiness, line=self, on_down=on_peer_down)
+            self._legs[peer.name] = PeerLegs(peer, size=size, readiness=readiness, line=self, on_down=self._down)
 
     def __repr__(self) -> str:
         return f"<BrokerClient {'connected' if self._channel else 'alone'} {list(self._legs.values())}>"
@@ -126,6 +130,17 @@ class BrokerClient:
             legs.surrender()
         self._leave()
 
+    def retire(self) -> None:
+        """Give the idle legs to the broker, or close them; those that sessions have are closed as they end.
+
+        A session that wants another leg dials for it.
+        """
+        if self._channel is not None:
+            self._channel.stop_hearing()
+        for legs in self._legs.values():
+            legs.retire()
+        self._leave()
+
     # What the legs' keepers say, see `pools.leg_account.Line`.
 
     def say(self, message: FromWorker) -> bool:
@@ -145,6 +160,9 @@ class BrokerClient:
         if message.peer not in self._legs:
             raise ProtocolError(f"expected the name of a peer from the broker; found {message.peer}", fault=Fault.OURS)
         self._legs[message.peer].hear(message, legs)
+
+    def _down(self, peer: str) -> None:
+        self.on_peer_down(peer)
 
     def _ended(self, error: MidmileError | None, _unsent: Sequence[PoolLeg]) -> None:
         # legs are given at once or not at all: none is unsent

@@ -41,7 +41,7 @@ class Where(StrEnum):
     Attributes:
         PATH: no such peer there, or a path that returns.
         POLICY: not in that gateway's list of what peers may open.
-        LIMIT: that gateway has no room, or is draining.
+        LIMIT: that gateway has no room.
         RESOLVE: the destination's name.
         CONNECT: the connection to the destination or to the next gateway.
     """

@@ -2,6 +2,7 @@
 
 import errno
 import secrets
+from collections.abc import Iterator
 from itertools import count
 from random import Random
 
@@ -47,15 +48,25 @@ class LegDialler:
         readiness: where legs are registered.
         resolver: who knows the peers' addresses.
         origin: this process's number for its legs, see `pools.ledger.leg_id`.
+        serials: counts its legs; where this process has had other diallers, they share it.
     """
 
-    def __init__(self, gateway: str, *, keys: KeyFile, readiness: Readiness, resolver: Resolver, origin: int) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        *,
+        keys: KeyFile,
+        readiness: Readiness,
+        resolver: Resolver,
+        origin: int,
+        serials: Iterator[int] | None = None,
+    ) -> None:
         self._gateway = gateway
         self._keys = keys
         self._readiness = readiness
         self._resolver = resolver
         self._origin = origin
-        self._serials = count()
+        self._serials = serials or count()
         self._chance = Random(origin)  # spreads ages, keeps no secret
 
     def dial(self, peer: Peer, *, limit_s: float) -> PoolLeg:

@@ -45,7 +45,7 @@ class PeerLegs:
         self._readiness = readiness
         self._line = line
         self._on_down = on_down
-        self._is_crowded = False
+        self._is_crowded = self._is_retired = False
         self._settling: list[PoolLeg] = []  # back from a session whose last words the kernel has not taken yet
         self._sweep_is_due = False
 
@@ -108,7 +108,7 @@ class PeerLegs:
         """Go on alone: nobody knows now whether the peer is there."""
         self.sample = UNKNOWN
         self.beyond = {}
-        self._is_crowded = False
+        self._is_crowded = self._is_retired
 
     def hear(self, message: FromBroker, legs: Sequence[PoolLeg]) -> None:
         """Do what a message about this peer wants; `legs` are ours."""
@@ -131,6 +131,12 @@ class PeerLegs:
         """Give all idle legs to the broker, or close them: this worker ends."""
         self._hand_back(self._cache.surrender())
         self.account.settle()
+
+    def retire(self) -> None:
+        """Surrender, and keep none of those that sessions give back from now on. No broker speaks any more."""
+        self._is_retired = self._is_crowded = True
+        self._sweep()
+        self.surrender()
 
     # How.
 

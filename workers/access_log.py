@@ -192,32 +192,26 @@ def as_json(record: SessionRecord) -> str:
 
 
 class AccessLog:
-    """Writes one worker's records, buffered; the worker calls `flush` a few times a second and before it ends.
-
-    Neither method waits for the log's reader; both give the lines dropped meanwhile, for Cell.LOG_LINES_DROPPED.
+    """Writes records to the worker's log lines, in one of the two forms.
 
     Args:
-        descriptor: where lines go, stderr as a rule; borrowed.
+        sink: where lines go; lent. Whoever has it flushes it a few times a second.
         format: text or JSON.
     """
 
     __slots__ = ("_render", "_sink")
 
-    def __init__(self, descriptor: int, format: LogFormat) -> None:
-        self._sink = LineSink(descriptor)
+    def __init__(self, sink: LineSink, format: LogFormat) -> None:
+        self._sink = sink
         self._render = as_json if format is LogFormat.JSON else as_text
 
     def add(self, record: SessionRecord) -> int:
-        """Put one ended session's line into the buffer; writes only when much has come together."""
+        """Put one ended session's line into the buffer; writes only when much has come together, and never waits.
+
+        Returns:
+            Lines dropped by this call, for Cell.LOG_LINES_DROPPED.
+        """
         return self._sink.put(self._render(record).encode("ascii") + b"\n")
-
-    def flush(self) -> int:
-        """Write what the descriptor takes now; the rest stays for the next time."""
-        return self._sink.flush()
-
-    def close(self) -> None:
-        """Let go of what was opened; flush first."""
-        self._sink.close()
 
 
 def _word(text: str, *, nothing: str = "-") -> str:

@@ -33,21 +33,26 @@ _log = logging.getLogger(__name__)
 _NOTHING_CHOSEN: Final[Mapping[str, str]] = MappingProxyType({})
 _PARTING_S: Final = 60.0  # what timeouts.half_closed is by default
 _LOOKS_PER_LIMIT: Final = 20
+_AGAIN_S: Final = 1.0  # right behind the handshake GOAWAY would be more than its opener expects there
 _WARN_EVERY_S: Final = 10.0
 
 
 class Overlay:
     """The legs of peers that one worker accepted: a `pools.leg.LegKeeper`. Owns each while no session has it.
 
+    It goes on from one service to the next: who takes over sets the attributes anew.
+
     Args:
         door: whom newcomers prove themselves to; its `on_peer` is this one's from here on.
-        room: legs this worker may hold. A newcomer above that is closed at once, so that its gateway hears so at once.
         row: where legs are counted.
+        congestions: congestion control by peer, for what is sent on its legs; without an entry it stays the system's.
+        parting_s: how long an opener may take to end a refused session, or to close a leg after GOAWAY; seconds.
+
+    Attributes:
+        room: legs this worker may hold. A newcomer above that is closed at once, so that its gateway hears so at once.
         on_open: called in the hub with a leg and the OPEN that came on it. The session that begins there has the leg
             until it calls `PoolLeg.finish` or `PoolLeg.close`.
         links: gives what openers are told of this gateway's own links.
-        congestions: congestion control by peer, for what is sent on its legs; without an entry it stays the system's.
-        parting_s: how long an opener may take to end a refused session, or to close a leg after GOAWAY; seconds.
     """
 
     def __init__(  # noqa: PLR0913  # two ways out, to sessions and to the operator's limits
@@ -64,16 +69,17 @@ class Overlay:
     ) -> None:
         self._door = door
         self._readiness = readiness
-        self._room = room
+        self.room = room
         self._row = row
-        self._on_open = on_open
-        self._links = links
+        self.on_open = on_open
+        self.links = links
         self._congestions = congestions
         self._parting_s = parting_s
         self._legs: set[PoolLeg] = set()
         self._idle: set[PoolLeg] = set()  # of those, the ones that no session has
         self._parting: dict[PoolLeg, float] = {}  # idle ones that must end by a time, the first to do so first
         self._looks = gevent.get_hub().loop.timer(parting_s / _LOOKS_PER_LIMIT, parting_s / _LOOKS_PER_LIMIT)
+        self._again = gevent.get_hub().loop.timer(_AGAIN_S, _AGAIN_S)
         self._draining = self._closed = False
         self._warn = OncePer(_WARN_EVERY_S)
         door.on_peer = self._admit
@@ -88,9 +94,9 @@ class Overlay:
 
     def accept(self, leg: PoolLeg, client: SocketAddress) -> None:
         """Take a connection just accepted, which nobody knows yet; in the hub."""
-        if self._draining:
+        if self._closed:
             leg.close()
-        elif len(self._legs) >= self._room:
+        elif len(self._legs) >= self.room:
             leg.close()
             self._tell("takes no leg of %s: has %d, as many as it may", endpoint_of(client), len(self._legs))
         else:
@@ -108,20 +114,21 @@ class Overlay:
 
     def lost(self, leg: PoolLeg) -> None:
         """Forget a leg that was closed."""
-        self._legs.discard(leg)
+        if leg in self._legs:
+            self._legs.discard(leg)
+            self._row.add(Cell.LEGS_INBOUND, -1)
         self._parting.pop(leg, None)
         if leg in self._idle:
             self._idle.discard(leg)
             leg.on_readable = None
-        self._row[Cell.LEGS_INBOUND] = len(self._legs)
 
     def drain(self) -> None:
-        """Let nobody in any more, and say GOAWAY on every leg; in the hub. Openers close them once they are idle.
+        """Say GOAWAY on every leg; in the hub. Openers close them once they are idle.
 
-        An OPEN that was on its way still comes to `on_open`, which refuses it.
+        An OPEN that was on its way still comes to `on_open`. So do those of gateways that are at the door already, or
+        come before they have heard of it: they are let in, and hear it a moment later.
         """
         self._draining = True
-        self._door.close()
         for leg in list(self._legs):
             self._dismiss(leg)
 
@@ -131,20 +138,30 @@ class Overlay:
         self._door.close()
         for leg in list(self._idle):
             _part(leg)
-        self._looks.stop()
-        self._looks.close()
+        for timer in (self._looks, self._again):
+            timer.stop()
+            timer.close()
 
     def _admit(self, leg: PoolLeg, peer: str) -> None:
         keep_alive(leg)
         leg.begin(Role.ACCEPTOR, peer)
         self._choose_congestion(leg)
         leg.keeper = self
-        leg.links = self._links
+        leg.links = self._our_links
         leg.padder = padding.respond
         self._legs.add(leg)
         self._row.add(Cell.LEGS_ACCEPTED)
-        self._row[Cell.LEGS_INBOUND] = len(self._legs)
+        self._row.add(Cell.LEGS_INBOUND)
+        if self._draining:
+            self._again.again(self._dismiss_late)
         self.regain(leg)
+
+    def _dismiss_late(self) -> None:
+        self._again.stop()
+        self.drain()
+
+    def _our_links(self) -> tuple[Link, ...]:
+        return self.links()
 
     def _choose_congestion(self, leg: PoolLeg) -> None:
         if name := self._congestions.get(leg.peer):
@@ -172,7 +189,7 @@ class Overlay:
         self._idle.discard(leg)
         self._parting.pop(leg, None)
         leg.on_readable = None
-        self._on_open(leg, body)
+        self.on_open(leg, body)
 
     def _look_after(self, leg: PoolLeg) -> None:
         """See to it that an idle leg is heard soon if there is something to hear, and ends if it must."""

@@ -1,4 +1,4 @@
-"""What one worker has to do with other gateways: legs to them, legs of theirs, and which paths sessions take.
+"""What one service has to do with other gateways: legs to them, legs of theirs, and which paths sessions take.
 
 Built where the configuration names other gateways, and only there.
 """
@@ -6,7 +6,7 @@ Built where the configuration names other gateways, and only there.
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import gevent
@@ -33,11 +33,17 @@ _DOWN: Final = PathSample(is_up=False)
 
 
 class Peering:
-    """The legs and the paths of one worker. Owns all of it.
+    """The legs and the paths of one service. Owns all of it, until its successor takes over what stays as it is.
+
+    Legs to peers stay where this gateway's name, the overlay's keys and the peers do; legs of peers where there is an
+    overlay, too.
 
     Args:
-        sessions_limit: how many sessions this worker may hold.
+        post: what its worker has by the configuration that it is made of.
         resolver: who knows the peers' addresses.
+        serials: counts the legs that this worker dials, all its life.
+        sessions_limit: how many sessions this worker may hold.
+        before: whose legs are taken over; None for nobody's.
 
     Attributes:
         legs: legs to peers; None where there are none.
@@ -46,14 +52,28 @@ class Peering:
         on_open: called with each session that a peer asks for, and the leg that it asks on.
     """
 
-    def __init__(self, post: Post, *, room: PumpRoom, resolver: Resolver, sessions_limit: int) -> None:
+    def __init__(
+        self,
+        post: Post,
+        *,
+        room: PumpRoom,
+        resolver: Resolver,
+        serials: Iterator[int],
+        sessions_limit: int,
+        before: "Peering | None" = None,
+    ) -> None:
         settings = post.settings
         keys = KeyFile(settings.key_file)
         self.on_open: Callable[[PoolLeg, Open], None] = lambda leg, _: leg.close()
-        self.legs = self._make_legs(post, keys, room, resolver) if settings.peers else None
+        self._terms = (settings.gateway, settings.key_file, settings.peers)
+        if before is None or before._terms != self._terms:
+            before = None
+        self.legs = (before and before._hand_on_legs()) or self._make_legs(post, keys, room, resolver, serials)
         self.overlay: Overlay | None = None
         if any(listen.mode is Mode.OVERLAY for listen in settings.listens):
-            self.overlay = self._make_overlay(post, keys, room, sessions_limit)
+            self.overlay = (before and before._hand_on_overlay()) or self._make_overlay(post, keys, room)
+        self._has_legs, self._has_overlay = self.legs is not None, self.overlay is not None
+        self._take_over(sessions_limit)
         self.routes = Routes(settings.listens, self._sample)
         self._beats = gevent.get_hub().loop.timer(DEMAND_INTERVAL_S, DEMAND_INTERVAL_S)
         self._beats.start(self._beat)
@@ -67,24 +87,63 @@ class Peering:
         else:
             self.legs.connect(channel)
 
+    @property
+    def is_left(self) -> bool:
+        """Whether no peer has a leg here any more that would have to be closed under it."""
+        return self.overlay is None or not self._has_overlay or not len(self.overlay)
+
     def drain(self) -> None:
-        """Take no new leg of a peer, and tell those that have one to go elsewhere."""
-        if self.overlay is not None:
+        """Tell peers that have legs here to go elsewhere. What sessions need goes on."""
+        if self.overlay is not None and self._has_overlay:
             self.overlay.drain()
+
+    def retire(self) -> None:
+        """Drain, and keep no leg to a peer any more that no session has. What was handed on is its new owner's."""
+        self._beats.stop()
+        self.drain()
+        if self.legs is not None and self._has_legs:
+            self.legs.retire()
 
     def close(self) -> None:
         """End all legs; no session has one any more."""
         self._beats.stop()
         self._beats.close()
-        if self.overlay is not None:
+        if self.overlay is not None and self._has_overlay:
             self.overlay.close()
-        if self.legs is not None:
+        if self.legs is not None and self._has_legs:
             self.legs.close()
 
-    def _make_legs(self, post: Post, keys: KeyFile, room: PumpRoom, resolver: Resolver) -> BrokerClient:
+    def _hand_on_legs(self) -> BrokerClient | None:
+        self._has_legs = False
+        return self.legs  # its sessions go on to use them
+
+    def _hand_on_overlay(self) -> Overlay | None:
+        self._has_overlay = False
+        return self.overlay
+
+    def _take_over(self, sessions_limit: int) -> None:
+        """Be told of what becomes of the legs from now on."""
+        if self.legs is not None:
+            self.legs.on_peer_down = self._peer_down
+        if self.overlay is not None:
+            descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self.overlay.room = legs_within(descriptors, sessions=sessions_limit)
+            self.overlay.on_open = self._opened
+            self.overlay.links = self._links
+
+    def _make_legs(
+        self, post: Post, keys: KeyFile, room: PumpRoom, resolver: Resolver, serials: Iterator[int]
+    ) -> BrokerClient | None:
         settings = post.settings
+        if not settings.peers:
+            return None
         dialler = LegDialler(
-            settings.gateway, keys=keys, readiness=room.readiness, resolver=resolver, origin=post.origin
+            settings.gateway,
+            keys=keys,
+            readiness=room.readiness,
+            resolver=resolver,
+            origin=post.origin,
+            serials=serials,
         )
         return BrokerClient(
             settings.peers,
@@ -94,16 +153,14 @@ class Peering:
             on_peer_down=self._peer_down,
         )
 
-    def _make_overlay(self, post: Post, keys: KeyFile, room: PumpRoom, sessions_limit: int) -> Overlay:
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    def _make_overlay(self, post: Post, keys: KeyFile, room: PumpRoom) -> Overlay:
         door = Door(post.settings.gateway, keys=keys, greenlets=room.greenlets, row=post.row)
         return Overlay(
             door,
             readiness=room.readiness,
-            room=legs_within(descriptors, sessions=sessions_limit),
+            room=0,
             row=post.row,
             on_open=self._opened,
-            links=self._links,
             congestions={peer.name: peer.congestion for peer in post.settings.peers if peer.congestion},
         )
 

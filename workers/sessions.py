@@ -1,9 +1,10 @@
-"""All live sessions of one worker: beginning and ending them, and what they share."""
+"""All live sessions of one service: beginning and ending them, and what they share."""
 
 import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from pools.frame_bodies import Open
@@ -48,7 +49,7 @@ _BROKEN: Final = {EndedBy.INBOUND: Cell.RESET_BY_INBOUND, EndedBy.OUTBOUND: Cell
 
 
 class Sessions:
-    """The sessions of one worker. Owns each from `begin` until the session calls `ended`.
+    """The sessions of one service. Owns each from `begin` until the session calls `ended`.
 
     Args:
         slot: the worker's, for session ids.
@@ -56,11 +57,12 @@ class Sessions:
         log: None when no line is wanted.
         routes: the paths of each listener; None where every session is dialled for from here.
         legs: legs to other gateways; None where there are none.
+        numbers: for session ids; where other services number theirs, too, they share them.
 
     Attributes:
         early: begins sessions before they are accepted; None where nothing does.
-        limit: how many there may be; the acceptor keeps to it for clients, this for other gateways.
-        draining: other gateways may open none any more.
+        limit: how many the worker may have, those of other services too; the acceptor keeps to it for clients, this for
+            other gateways.
         live: how many there are.
         relayed: how many of them a relay carries; each session says so itself.
         on_exhausted: called with the errno when a session ends because we have no descriptor left for it.
@@ -80,6 +82,7 @@ class Sessions:
         log: AccessLog | None,
         routes: Routes | None = None,
         legs: "BrokerClient | None" = None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.listens = settings.listens
         self.timeouts = settings.timeouts
@@ -96,7 +99,6 @@ class Sessions:
         self.early: EarlySyn | None = None
         self.live = self.relayed = 0
         self.limit = sys.maxsize
-        self.draining = False
         self.on_exhausted: Callable[[int], None] = lambda _: None
         self.on_end: Callable[[], None] = lambda: None
         self._slot = slot
@@ -104,7 +106,7 @@ class Sessions:
         self._tallies = tally.of(settings.listens)
         self._sources = sources
         self._log = log
-        self._begun = 0
+        self._numbers = numbers or count(1)
         self._warn = OncePer(_WARN_EVERY_S)
 
     def __iter__(self) -> Iterator[Session]:
@@ -119,8 +121,8 @@ class Sessions:
             if ahead is not None:
                 ahead.cancel()
             return
-        self._begun += 1
-        session = Session(self, inbound, client=client, listen_index=listen_index, number=self._begun)
+        number = next(self._numbers)
+        session = Session(self, inbound, client=client, listen_index=listen_index, number=number)
         if ahead is not None:
             session.join(ahead)
         self._start(session)
@@ -133,9 +135,9 @@ class Sessions:
         """Start a session that another gateway asks for on its leg; in the hub."""
         self.count(Cell.OPENS)
         client: SocketAddress = (message.client.host, message.client.port)
-        self._begun += 1
         listen_index = len(self.listens) - 1  # the overlay's listener is the last
-        session = Session(self, leg, client=client, listen_index=listen_index, number=self._begun, origin=message)
+        number = next(self._numbers)
+        session = Session(self, leg, client=client, listen_index=listen_index, number=number, origin=message)
         self._start(session)
 
     def _start(self, session: Session) -> None:
@@ -150,9 +152,7 @@ class Sessions:
     @property
     def full(self) -> int:
         """The errno of why another gateway may open no session now; 0 while it may. See `begin_for_peer`."""
-        if self.draining:
-            return errno.ESHUTDOWN
-        return errno.EUSERS if self.live > self.limit else 0
+        return errno.EUSERS if self._tally.live > self.limit else 0
 
     @property
     def setting_up(self) -> int:
@@ -168,7 +168,9 @@ class Sessions:
             self._sources.release(session.client[0])
         self._count(session, who, number)
         if self._log is not None:
-            self._dropped(self._log.add(record_of(session, who, number, slot=self._slot)))
+            dropped = self._log.add(record_of(session, who, number, slot=self._slot))
+            if dropped:
+                self._tally.count(Cell.LOG_LINES_DROPPED, dropped)
         if number in (errno.EMFILE, errno.ENFILE):
             self.on_exhausted(number)
         self.on_end()
@@ -177,11 +179,6 @@ class Sessions:
         """Reset what is left, by the operator's word; in the hub."""
         for session in list(self.watch):
             session.kill(EndedBy.KILLED)
-
-    def flush_log(self) -> None:
-        """Write log lines out, as far as their reader takes them."""
-        if self._log is not None:
-            self._dropped(self._log.flush())
 
     def _count(self, session: Session, who: EndedBy, number: int) -> None:
         tally = self._tallies[session.listen_index]
@@ -210,10 +207,6 @@ class Sessions:
         tally = self._tallies[session.listen_index]
         tally.forward_bytes += forward
         tally.backward_bytes += backward
-
-    def _dropped(self, lines: int) -> None:
-        if lines:
-            self._tally.count(Cell.LOG_LINES_DROPPED, lines)
 
 
 def end_cell(phase: Phase, who: EndedBy, number: int) -> Cell | None:

@@ -45,7 +45,7 @@ def open_captures(targets: Sequence[Target], *, shard: ShardHash) -> list[Captur
         PacketSocketError: CAP_NET_RAW is missing, or the kernel refuses, for instance a filter for too many targets;
             nothing stays open.
     """
-    wanted, own_ports = program(targets), frozenset(each.port for each in targets if each.ends_here and each.port)
+    wanted = program(targets)
     with ExitStack() as opened:
         groups = []
         for version in _versions(targets):
@@ -53,7 +53,13 @@ def open_captures(targets: Sequence[Target], *, shard: ShardHash) -> list[Captur
             groups.append([opened.enter_context(sock) for sock in group])
             _try_out(wanted, group[0])
         opened.pop_all()
-    return [Capture(sockets, wanted, own_ports) for sockets in zip(*groups, strict=True)]
+    return [capture_by(sockets, targets) for sockets in zip(*groups, strict=True)]
+
+
+def capture_by(sockets: tuple[socket.socket, ...], targets: Sequence[Target]) -> Capture:
+    """Give one worker's share, of `sockets` that are its own, for SYNs that are going to `targets`."""
+    own_ports = frozenset(each.port for each in targets if each.ends_here and each.port)
+    return Capture(sockets, program(targets), own_ports)
 
 
 def _try_out(wanted: bytes, sock: socket.socket) -> None:

@@ -5,6 +5,7 @@ Which sockets are opened and with what options is decided elsewhere.
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,13 @@ def accept(listener: socket.socket) -> tuple[sockopts.Socket, tuple[Any, ...]]:
         raise AcceptError(error.errno or 0) from error
     os.set_blocking(descriptor, False)
     return sockopts.Socket(_FAMILY[len(client)], _STREAM, socket.IPPROTO_TCP, descriptor), client
+
+
+def has_waiting(listener: socket.socket) -> bool:
+    """Tell whether a connection waits in the queue of a listener."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def has_descriptors_left() -> bool:

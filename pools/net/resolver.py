@@ -72,6 +72,9 @@ class Resolver:
         again_after_s: seconds after which a name is asked for again.
         on_failure: called each time the resolver fails, for a counter.
         lookup: getaddrinfo(3), or what stands for it; may wait, in a greenlet of its own.
+
+    Attributes:
+        again_after_s: may be changed at any time.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Resolver:
         on_failure: Callable[[], None],
         lookup: Callable[..., Sequence[Any]] | None = None,
     ) -> None:
-        self._again_after_s = again_after_s
+        self.again_after_s = again_after_s
         self._on_failure = on_failure
         self._lookup = lookup or gevent.get_hub().resolver.getaddrinfo
         self._answers: OrderedDict[tuple[str, int], _Answer] = OrderedDict()
@@ -97,19 +100,19 @@ class Resolver:
         if answer is None:
             answer = self._remember(host, port)
         age_s = monotonic_s() - answer.asked_s
-        if age_s > self._again_after_s:
+        if age_s > self.again_after_s:
             pending = self._ask(host, port, answer)
             if not answer.addresses:
                 addresses: tuple[Address, ...] = pending.get()
                 return addresses
-            if age_s > self._again_after_s * _STALE_PERIODS:
+            if age_s > self.again_after_s * _STALE_PERIODS:
                 pending.wait(_PATIENCE_S)
         return answer.addresses
 
     def at_hand(self, host: str, port: int) -> tuple[Address, ...]:
         """Give the addresses of a destination if they are fresh and nobody has to wait for them; else none."""
         answer = self._answers.get((host, port))
-        if answer is None or monotonic_s() - answer.asked_s > self._again_after_s:
+        if answer is None or monotonic_s() - answer.asked_s > self.again_after_s:
             return ()
         return answer.addresses
 
@@ -120,7 +123,7 @@ class Resolver:
             ResolveError: an address with a zone that this host does not have.
         """
         answer = self._answers.get((host, port)) or self._remember(host, port)
-        if monotonic_s() - answer.asked_s > self._again_after_s:
+        if monotonic_s() - answer.asked_s > self.again_after_s:
             self._ask(host, port, answer)
         return self.at_hand(host, port)
 

@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,9 @@ from pools.net.fd_passing import receive_message, send_message, socket_pair
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, Layout, Row, Scoreboard
 from workers.listener import open_group
+from workers.operator_wire import FrameReader, SessionRow
 from workers.post import Post
+from workers.sealed_settings import seal
 from workers.settings import AccessLog, Listen, LogFormat, Mode, WorkerSettings
 from workers.shard import ShardHash
 from workers.source_limit import SourceTable
@@ -36,6 +38,7 @@ from workers.source_limit import SourceTable
 _log = logging.getLogger(__name__)
 
 LIMIT_S: Final = 30.0
+_SPARE: Final = 4  # listeners that may be added
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -46,10 +49,14 @@ class ForkedWorker:
         self.pid = pid
         self.row: Row = post.row
         self.channel = channel
+        self.settings = post.settings
+        self.sockets = list(post.listeners)
         self.addresses = [sock.getsockname() for sock in post.listeners]
         self.said = ""
         self.code: int | None = None
+        self._numbers = {listen.name: listen.number for listen in post.settings.listens}
         self._clients: list[socket.socket] = []
+        self._opened = list(post.listeners)
         self._stderr = stderr
 
     def connect(self, listener: int = 0, *, receive_buffer: int = 0) -> socket.socket:
@@ -63,8 +70,40 @@ class ForkedWorker:
         client.connect(address)
         return client
 
-    def order(self, order: Order, *, limit_s: float = 0.0, descriptors: tuple[int, ...] = ()) -> None:
-        send_message(self.channel, OrderMessage(order, limit_s).encode(), descriptors)
+    def order(
+        self, order: Order, *, limit_s: float = 0.0, linger_s: float = 0.0, descriptors: tuple[int, ...] = ()
+    ) -> None:
+        send_message(self.channel, OrderMessage(order, limit_s, linger_s=linger_s).encode(), descriptors)
+
+    def follow(self, *listens: Listen, **more: Any) -> None:
+        """Configure it anew, as a supervisor does: sockets of listeners that keep their name are those there are."""
+        self.send(*listens, **more)
+        assert self.report() is Report.CONFIGURED
+
+    def send(self, *listens: Listen, **more: Any) -> None:
+        """Tell it to go on by other settings; `more` changes the rest of them."""
+        before = {listen.name: sock for listen, sock in zip(self.settings.listens, self.sockets, strict=True)}
+        self.settings = replace(self.settings, listens=_numbered(listens, self._numbers), **more)
+        self.sockets = [before.get(listen.name) or self._open(listen) for listen in self.settings.listens]
+        self.addresses = [sock.getsockname() for sock in self.sockets]
+        memory = seal(self.settings)
+        message = OrderMessage(Order.CONFIGURE, listeners=len(listens))
+        send_message(self.channel, message.encode(), (memory, *(sock.fileno() for sock in self.sockets)))
+        os.close(memory)
+
+    def _open(self, listen: Listen) -> socket.socket:
+        self._opened.append(open_listener(listen, self.settings))
+        return self._opened[-1]
+
+    def sessions(self) -> list[SessionRow]:
+        """Ask for the live sessions, as an operator does."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(LIMIT_S)
+            self.order(Order.SESSIONS, descriptors=(theirs.fileno(),))
+            theirs.close()
+            frames = list(FrameReader().feed(read_all(ours)[0]))
+        return [SessionRow.decode(row) for frame in frames for row in frame]
 
     def report(self) -> Report:
         """Wait for the next report."""
@@ -122,7 +161,7 @@ class ForkedWorker:
         if self.code is None:
             os.kill(self.pid, signal.SIGKILL)
             self.end()
-        for sock in (self.channel, *self._clients):
+        for sock in (self.channel, *self._clients, *self._opened):
             sock.close()
         os.close(self._stderr)
 
@@ -149,6 +188,24 @@ class Origin:
     def __exit__(self, *_: object) -> None:
         for sock in (self.listener, *self._accepted):
             sock.close()
+
+
+def begin(worker: ForkedWorker, origin: Origin, listener: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Open one session and see a byte through it."""
+    client = worker.connect(listener)
+    client.sendall(b"x")
+    accepted = origin.accept()
+    assert read_exactly(accepted, 1) == b"x"
+    return client, accepted
+
+
+def finish(client: socket.socket, accepted: socket.socket) -> None:
+    """End a session in order."""
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(accepted)[1] == "end"
+    accepted.close()
+    assert read_all(client)[1] == "end"
+    client.close()
 
 
 def readable(source: socket.socket | int) -> None:
@@ -190,26 +247,37 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def open_listener(listen: Listen, settings: WorkerSettings) -> socket.socket:
+    """Open the socket of a gateway with one worker."""
+    return open_group(listen, shard=ShardHash(settings.shard_seed, 1), keepalive=settings.keepalive)[0]
+
+
+def _numbered(listens: Iterable[Listen], known: dict[str, int]) -> tuple[Listen, ...]:
+    """Number listeners by their names, new ones behind those that are `known`."""
+    return tuple(replace(listen, number=known.setdefault(listen.name, len(known))) for listen in listens)
+
+
 @contextmanager
-def forked_worker(tmp_path: Path, *listens: Listen, descriptors: int = 0, **more: Any) -> Iterator[ForkedWorker]:
+def forked_worker(
+    tmp_path: Path, *listens: Listen, descriptors: int = 0, held: bool = False, **more: Any
+) -> Iterator[ForkedWorker]:
     """Start a worker that is ready, and end it whatever the test does.
 
     Args:
         descriptors: its limit of open files, 0 for this process's own.
+        held: it waits for BEGIN.
         more: the rest of WorkerSettings.
     """
     wanted: dict[str, Any] = {"workers": 1, "shard_seed": 1, "access_log": AccessLog(True, LogFormat.JSON)} | more
-    numbered = tuple(replace(listen, number=number) for number, listen in enumerate(listens))
-    settings = WorkerSettings(listens=numbered, **wanted)
-    shard = ShardHash(settings.shard_seed, 1)
-    sockets = tuple(open_group(listen, shard=shard, keepalive=settings.keepalive)[0] for listen in listens)
+    settings = WorkerSettings(listens=_numbered(listens, {}), **wanted)
+    sockets = tuple(open_listener(listen, settings) for listen in listens)
     board = Scoreboard.create(
-        tmp_path / "scoreboard", Layout(1, len(listens)), supervisor_pid=os.getpid(), started_ns=1
+        tmp_path / "scoreboard", Layout(1, len(listens) + _SPARE), supervisor_pid=os.getpid(), started_ns=1
     )
     table = SourceTable.create(room=1, seed=1)
     ours, theirs = socket_pair()
     reader, writer = os.pipe()
-    post = Post(0, None, settings, sockets, board.row(0), table, 0, theirs)
+    post = Post(0, None, settings, sockets, board.row(0), table, 0, theirs, held=held)
     pid = os.fork()
     if pid == 0:
         _live(post, writer, leave=(ours.fileno(), reader), descriptors=descriptors)
@@ -217,12 +285,10 @@ def forked_worker(tmp_path: Path, *listens: Listen, descriptors: int = 0, **more
     theirs.close()
     os.close(writer)
     try:
-        assert worker.report() is Report.READY
+        assert worker.report() is (Report.HELD if held else Report.READY)
         yield worker
     finally:
         worker.kill()
-        for sock in sockets:
-            sock.close()
         board.close()
         table.close()
 

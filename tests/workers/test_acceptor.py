@@ -40,6 +40,7 @@ class Yard:
         self.acceptor = Acceptor(
             self.listeners,
             sessions=sessions,
+            tally=self.world.tally,
             readiness=floor.readiness,
             room=1,
             row=self.world.row,
@@ -177,14 +178,6 @@ def test_without_descriptors_peers_wait_too_and_come_in_before_there_is_room_for
         assert len(yard.gate.door) == 0
         assert FarEnd(waiting).introduce() == "mumbai"  # once it has rested
         assert (yard.world.sessions.live, yard.world.row[Cell.ACCEPT_PAUSED]) == (1, 1)
-
-
-def test_who_still_waits_when_a_draining_worker_closes_is_told_at_once(tmp_path: Path) -> None:
-    with Floor() as floor, Yard(floor, tmp_path) as yard:
-        waiting = yard.connect(1)
-        yard.gate.overlay.drain()
-        yard.acceptor.close()
-        assert rest_of(waiting) == (b"", "reset")
 
 
 def test_where_no_overlay_is_a_peer_s_connection_is_closed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pools.net.errors import Phase, Side
+from pools.net.line_sink import LineSink
 from workers.access_log import AccessLog, EndedBy, SessionRecord, as_json, as_text, end_code, ended_by
 from workers.settings import LogFormat
 
@@ -128,28 +129,30 @@ def test_end_codes_are_two_letters_each_different() -> None:
 
 def test_lines_are_held_until_flushed_and_reach_the_descriptor() -> None:
     reader, writer = os.pipe()
-    log = AccessLog(writer, LogFormat.TEXT)
+    sink = LineSink(writer)
+    log = AccessLog(sink, LogFormat.TEXT)
     assert log.add(whole_record()) == 0
     assert select.select([reader], [], [], 0)[0] == []
-    assert log.flush() == 0
+    assert sink.flush() == 0
     assert os.read(reader, 65536).decode() == as_text(whole_record()) + "\n"
-    log.close()
+    sink.close()
     os.close(reader)
     os.close(writer)
 
 
 def test_a_reader_that_stopped_costs_lines_and_never_time() -> None:
     reader, writer = os.pipe()
-    log = AccessLog(writer, LogFormat.JSON)
-    dropped = sum(log.add(whole_record()) for _ in range(2000)) + log.flush()
+    sink = LineSink(writer)
+    log = AccessLog(sink, LogFormat.JSON)
+    dropped = sum(log.add(whole_record()) for _ in range(2000)) + sink.flush()
     kept = 2000 - dropped
     lines: list[bytes] = []
     while len(lines) < kept:
         assert select.select([reader], [], [], 30)[0], f"{len(lines)} of {kept} lines came"
         lines += os.read(reader, 1 << 20).splitlines()
-        assert log.flush() == 0
+        assert sink.flush() == 0
     assert 0 < dropped < 2000
     assert {line.decode() for line in lines} == {as_json(whole_record())}
-    log.close()
+    sink.close()
     os.close(reader)
     os.close(writer)

@@ -206,7 +206,7 @@ def test_a_leg_refused_at_once_each_time_is_never_heard_in_a_recursion(make_gate
         leg.finish()
         depth[0] -= 1
 
-    gate.overlay._on_open = refuse_at_once
+    gate.overlay.on_open = refuse_at_once
     far = gate.peer()
     far.send(*(frame for number in range(1, 101) for frame in (encode(OPEN, session=number), plain(FIN, number))))
     assert [far.hear_body() for _ in range(100)] == [REFUSED] * 100

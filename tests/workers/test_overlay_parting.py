@@ -95,19 +95,39 @@ def test_an_opener_that_goes_away_and_stays_is_closed_in_order(make_gate: Callab
     assert gate.counts == (0, 1, 0, 0)
 
 
-def test_draining_says_goaway_on_idle_and_busy_legs_and_lets_nobody_in(gate: Gate) -> None:
-    idle, busy, newcomer = gate.peer(), gate.peer("virginia"), gate.connect()
+def test_draining_says_goaway_on_idle_and_busy_legs(gate: Gate) -> None:
+    idle, busy = gate.peer(), gate.peer("virginia")
     leg = gate.session(busy)
     gate.floor.in_hub(gate.overlay.drain)
     assert [far.hear() for far in (idle, busy)] == [Frame(FrameType.GOAWAY)] * 2
-    assert rest_of(newcomer.sock) == (b"", "reset")
-    assert rest_of(gate.connect().sock) == (b"", "reset")
     gate.floor.in_hub(gate.overlay.drain)  # the order may come twice
     assert gate.counts == (2, 2, 0, 0)
     idle.sock.shutdown(1)
     expect_end(idle)
     leg.say(Opened("mumbai", 5))
     assert busy.hear_body() == Opened("mumbai", 5)
+
+
+def test_who_has_not_heard_of_the_drain_is_let_in_served_and_told_a_moment_later(gate: Gate) -> None:
+    newcomer = gate.connect()
+    gate.floor.in_hub(gate.overlay.drain)
+    late = gate.connect()
+    for far in (newcomer, late):
+        assert far.introduce("oregon") == "mumbai"
+    leg = gate.session(late)
+    assert newcomer.hear() == Frame(FrameType.GOAWAY)
+    assert late.hear() == Frame(FrameType.GOAWAY)
+    leg.say(Opened("mumbai", 5))
+    assert late.hear_body() == Opened("mumbai", 5)
+    assert gate.counts == (2, 2, 0, 0)
+
+
+def test_a_closed_overlay_lets_nobody_in(make_gate: Callable[..., Gate]) -> None:
+    gate = make_gate()
+    newcomer = gate.connect()
+    gate.floor.in_hub(gate.overlay.close)
+    assert rest_of(newcomer.sock) == (b"", "reset")
+    assert rest_of(gate.connect().sock) == (b"", "reset")
 
 
 def test_an_open_that_crossed_the_goaway_still_comes_and_its_refusal_is_heard(gate: Gate) -> None:

@@ -132,13 +132,6 @@ def test_a_gateway_at_its_limit_refuses(via: tuple[str, ...]) -> None:
         assert isinstance(far.hear_body(), Opened)
 
 
-@pytest.mark.parametrize("via", [(), ("mumbai",)])
-def test_a_gateway_that_drains_refuses(via: tuple[str, ...]) -> None:
-    with crossroads() as world:
-        world.sessions.draining = True
-        assert refused(world.ask(*via)) == ("oregon", errno.ESHUTDOWN, Where.LIMIT)
-
-
 def test_a_refused_leg_serves_again_once_its_opener_has_ended() -> None:
     with crossroads() as world:
         far = world.ask(to=Endpoint("192.0.2.9", 443), then=EARLY)

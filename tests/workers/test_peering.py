@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pools.broker_messages import FromBroker, PeerState, decode_from_worker
 from pools.egress_rules import EgressRules
 from pools.frame_bodies import Open
+from pools.frames import Frame, FrameType
 from pools.leg import PoolLeg
 from pools.net import sockopts
 from pools.net.endpoint import Endpoint
@@ -44,7 +46,7 @@ def peering(folder: Path, *listens: Listen, peers: tuple[Peer, ...] = ()) -> Ite
         with closing(SourceTable.create(room=1, seed=1)) as sources:
             post = Post(0, None, settings, (), empty_row(), sources, 1, ours)
         resolver = Resolver(again_after_s=60.0, on_failure=lambda: None)
-        made = Peering(post, room=floor.room, resolver=resolver, sessions_limit=100)
+        made = Peering(post, room=floor.room, resolver=resolver, serials=count(), sessions_limit=100)
         yield floor, made
         floor.in_hub(made.close)
         ours.close()
@@ -129,11 +131,14 @@ def test_as_long_as_nobody_is_told_a_session_is_cut_off(tmp_path: Path) -> None:
         assert rest_of(far.sock) == (b"", "reset")
 
 
-def test_a_gateway_that_drains_lets_nobody_in(tmp_path: Path) -> None:
+def test_a_gateway_that_drains_tells_peers_to_go(tmp_path: Path) -> None:
     with peering(tmp_path, OVERLAY, peers=PEERS) as (floor, made):
+        far = enter(floor, made)
+        assert not made.is_left
         floor.in_hub(made.drain)
-        with pytest.raises((AssertionError, ConnectionError)):
-            enter(floor, made)
+        assert far.hear() == Frame(FrameType.GOAWAY)
+        far.sock.close()
+        turn_until(lambda: made.is_left)
 
 
 def test_a_gateway_that_only_dials_drains_too(tmp_path: Path) -> None:

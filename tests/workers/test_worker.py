@@ -2,45 +2,26 @@
 
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pools.net.clock import monotonic_ns
-from pools.net.endpoint import Endpoint
 from pools.net.orders import Order, Report
 from pools.net.scoreboard import Cell, ChildState, ListenCell
 from tests.workers.forked_worker import (
     LIMIT_S,
     ForkedWorker,
     Origin,
+    begin,
+    finish,
     forked_worker,
     forward,
     read_all,
     read_exactly,
     reset,
 )
-from workers.operator_wire import FrameReader, SessionRow
-from workers.settings import Limits, Listen, Preconnected, Relay, Timeouts, WorkerSettings
-from workers.worker import sessions_limit
-
-
-def begin(worker: ForkedWorker, origin: Origin) -> tuple[socket.socket, socket.socket]:
-    """Open one session and see a byte through it."""
-    client = worker.connect()
-    client.sendall(b"x")
-    accepted = origin.accept()
-    assert read_exactly(accepted, 1) == b"x"
-    return client, accepted
-
-
-def finish(client: socket.socket, accepted: socket.socket) -> None:
-    client.shutdown(socket.SHUT_WR)
-    assert read_all(accepted)[1] == "end"
-    accepted.close()
-    assert read_all(client)[1] == "end"
-    client.close()
+from workers.settings import Relay, Timeouts
 
 
 def test_it_says_that_it_is_ready_and_shows_its_pulse(tmp_path: Path) -> None:
@@ -111,13 +92,7 @@ def test_an_orphan_without_sessions_ends_at_once(tmp_path: Path) -> None:
 def test_an_operator_gets_the_live_sessions(tmp_path: Path) -> None:
     with Origin() as origin, forked_worker(tmp_path, forward(origin.endpoint)) as worker:
         client, accepted = begin(worker, origin)
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            ours.settimeout(LIMIT_S)
-            worker.order(Order.SESSIONS, descriptors=(theirs.fileno(),))
-            theirs.close()
-            frames = list(FrameReader().feed(read_all(ours)[0]))
-        rows = [SessionRow.decode(row) for frame in frames for row in frame]
+        rows = worker.sessions()
         assert [(row.listener, row.destination, row.forward_bytes) for row in rows] == [
             ("orders", str(origin.endpoint), 1)
         ]
@@ -167,25 +142,6 @@ def test_many_sessions_leave_no_descriptor(tmp_path: Path) -> None:
         worker.wait_for_row(Cell.SESSIONS_TOTAL, 51)
         worker.wait_for_row(Cell.SESSIONS, 0)
         assert len(os.listdir(f"/proc/{worker.pid}/fd")) <= before
-
-
-@pytest.mark.parametrize(
-    ("sessions", "workers", "descriptors", "limit"),
-    [(100, 2, 10_000, 50), (101, 2, 10_000, 51), (100, 1, 292, 50), (100, 1, 10, 1)],
-)
-def test_room_is_a_share_of_the_limit_as_far_as_descriptors_go(
-    sessions: int, workers: int, descriptors: int, limit: int
-) -> None:
-    listens: tuple[Listen, ...] = ()
-    settings = WorkerSettings(listens=listens, workers=workers, shard_seed=1, limits=Limits(sessions=sessions))
-    assert sessions_limit(settings, descriptors=descriptors) == limit
-
-
-def test_connections_that_are_kept_ready_have_descriptors_of_their_own() -> None:
-    kept = (Preconnected(Endpoint("192.0.2.1", 443), 100),)
-    settings = WorkerSettings(listens=(), workers=2, shard_seed=1, limits=Limits(sessions=20_000), preconnect=kept)
-    alone = sessions_limit(replace(settings, preconnect=()), descriptors=1000)
-    assert sessions_limit(settings, descriptors=1000) == alone - 25
 
 
 def test_what_is_kept_ready_is_there_before_a_client_and_gone_with_the_drain(tmp_path: Path) -> None:

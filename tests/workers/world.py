@@ -8,6 +8,7 @@ from typing import Any, Final
 import gevent
 
 from pools.net.endpoint import Endpoint
+from pools.net.line_sink import LineSink
 from pools.net.resolver import Resolver
 from pools.net.scoreboard import LISTEN_WORDS, ROW_WORDS, Row
 from tests.floor import Floor, send_all, turn, turn_until
@@ -40,6 +41,7 @@ class World:
         settings = self.settings(Listen("orders", ANY, mode, to), Timeouts(**timeouts))
         self.row = empty_row(len(settings.listens))
         self._log_end, self._log_start = os.pipe()
+        self._lines = LineSink(self._log_start)
         resolver = Resolver(again_after_s=60.0, on_failure=lambda: None, lookup=lookup)
         egress = Egress(readiness=floor.readiness, resolver=resolver, settings=Outbound(), on_retry=lambda: None)
         self.tally = Tally(self.row)
@@ -51,7 +53,7 @@ class World:
             egress=egress,
             tally=self.tally,
             sources=None,
-            log=AccessLog(self._log_start, LogFormat.TEXT),
+            log=AccessLog(self._lines, LogFormat.TEXT),
             **self.more,
         )
         self._ticks = gevent.get_hub().loop.timer(0.02, 0.02)
@@ -105,7 +107,7 @@ class World:
 
     def logged(self) -> list[list[str]]:
         """Give the access log's lines so far, in columns."""
-        self.sessions.flush_log()
+        self._lines.flush()
         os.set_blocking(self._log_end, False)
         try:
             return [line.split() for line in os.read(self._log_end, 65_536).decode().splitlines()]
@@ -118,5 +120,6 @@ class World:
         self._ticks.stop()
         self._ticks.close()
         self.origin.close()
+        self._lines.close()
         os.close(self._log_end)
         os.close(self._log_start)

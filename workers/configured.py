@@ -1,0 +1,50 @@
+"""What a worker has after it was told to go on by another configuration: the message becomes a post."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pools.net.errors import Fault, ProtocolError
+from pools.net.orders import OrderMessage
+from workers.post import Post
+from workers.sealed_settings import unseal
+from workers.settings import WorkerSettings
+from workers.syn_sockets import Capture, capture_by
+from workers.syn_targets import targets_of
+
+
+def configured(post: Post, message: OrderMessage, descriptors: Sequence[int]) -> Post:
+    """Give what a worker has by a CONFIGURE.
+
+    Args:
+        post: what it had before; its sockets are not touched.
+        descriptors: what came with the message, owned here from now on.
+
+    Raises:
+        ProtocolError: they are not what the message says. All of them are lost, and so is this worker.
+    """
+    if len(descriptors) != 1 + message.listeners + message.captures:
+        raise _wrong(f"1 + {message.listeners} + {message.captures} descriptors", len(descriptors))
+    settings = unseal(descriptors[0])
+    os.close(descriptors[0])
+    if message.listeners != len(settings.listens):
+        raise _wrong(f"{len(settings.listens)} listening sockets", message.listeners)
+    sockets = tuple(socket.socket(fileno=descriptor) for descriptor in descriptors[1:])
+    for sock in sockets:
+        sock.setblocking(False)
+    listeners, captures = sockets[: message.listeners], sockets[message.listeners :]
+    capture = _capture(settings, listeners, captures) if captures else None
+    return replace(post, settings=settings, listeners=listeners, capture=capture)
+
+
+def _capture(
+    settings: WorkerSettings, listeners: Sequence[socket.socket], captures: tuple[socket.socket, ...]
+) -> Capture:
+    ports = [listener.getsockname()[1] for listener in listeners]
+    pairs = zip(settings.listens, ports, strict=True)
+    return capture_by(captures, [target for listen, port in pairs for target in targets_of(listen, port=port)])
+
+
+def _wrong(expected: str, found: object) -> ProtocolError:
+    return ProtocolError(f"expected {expected} with CONFIGURE; found {found}", fault=Fault.OURS)
