@@ -30,6 +30,7 @@ _PACKAGES = {
     "nginx": "nginx",
     "pgbench": "postgresql-contrib",
     "postgres": "postgresql",
+    "promtool": "prometheus",
     "psql": "postgresql-client",
     "redis-benchmark": "redis-tools",
     "redis-cli": "redis-tools",
