@@ -108,6 +108,12 @@ class Generations:
         return self._predecessors.sessions if self._predecessors.retiring else None
 
     @property
+    def is_upgrading(self) -> bool:
+        """Whether a new supervisor is on its way, or this one is not in office yet."""
+        is_new = self._takeover is not None and self._takeover.stage is not Stage.DONE
+        return is_new or self._succession.is_under_way
+
+    @property
     def retiring(self) -> list[Predecessor]:
         """Supervisors that retire, the oldest first."""
         return self._predecessors.retiring

@@ -151,6 +151,14 @@ class Inheritance:
                 raise StartError(f"expected descriptors of a kind and a key that belong together; found {kind}, {key}")
 
 
+def tell_failure(code: ExitCode, why: str) -> None:
+    """Tell the supervisor that started this process, where one did, that it cannot go on here."""
+    with suppress(StartError):
+        if inheritance := Inheritance.from_environment():
+            inheritance.fail(code, why)
+            inheritance.close()
+
+
 def _channel(announced: str) -> socket.socket:
     try:
         channel = socket.socket(fileno=int(announced))

@@ -9,21 +9,23 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 
-from gateway import arrangement, child, control, descriptor_limit, logs, release, topology
+from gateway import arrangement, child, control, descriptor_limit, logs, topology
 from gateway.activation import adopt
-from gateway.answers import Answers, EarlySynFact, Facts, ListenerFact, PeerFact
+from gateway.answers import Answers, Changes
 from gateway.arrangement import Arrangement
 from gateway.child import AdminPost, Role
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
+from gateway.generations import Generations
 from gateway.holdings import Holdings
-from gateway.inherited import bound_address
+from gateway.inheritance import Inheritance
+from gateway.introduction import Facts, facts_of, ready_line, transport_lack
 from gateway.preload import preload
 from gateway.reload import Parts, Reload
 from gateway.roles import Mains, Roles
 from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows
-from gateway.runtime_dir import RuntimeDir, control_socket, routes_file, scoreboard_file
+from gateway.runtime_dir import RuntimeDir, control_socket, next_scoreboard_file, routes_file, scoreboard_file
 from gateway.service_report import ServiceReport, Standing, standing_of
 from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
@@ -33,7 +35,6 @@ from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout, Scoreboard
-from pools.net.transport import Transport, mptcp_lack
 from workers.post import Post
 from workers.settings import WorkerSettings
 from workers.source_limit import SourceTable
@@ -64,26 +65,39 @@ def launch(
     """
     logs.configure(settings.log_format, "supervisor")
     faulthandler.enable()  # a service manager's watchdog sends ABRT
-    with closing(Notifier.from_environment()) as notifier:
+    with closing(Notifier.from_environment()) as notifier, ExitStack() as kept:
+        inheritance = None
         try:
+            if inheritance := Inheritance.from_environment():
+                kept.callback(inheritance.close)
             with ExitStack() as owned:
-                gateway = _Gateway(settings, config, owned, notifier)
+                gateway = _Gateway(settings, config, owned, notifier, inheritance)
                 gateway.read = read or _no_file
                 return gateway.run(Mains(worker_main, broker_main, admin_main))
         except StartError as error:
             _log.error("could not start: %s", error)
             notifier.status(f"could not start: {error}")
+            if inheritance is not None:
+                inheritance.fail(ExitCode.CANNOT_START, str(error))
             return ExitCode.CANNOT_START
 
 
 class _Gateway:
     """The parts of one gateway while it runs. `owned` ends them, in the supervisor only: no child gets that far."""
 
-    def __init__(self, settings: GatewaySettings, config: str, owned: ExitStack, notifier: Notifier) -> None:
-        self.now = arrangement.first(settings, cores=topology.usable_cores(), shard_seed=secrets.randbits(32))
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        config: str,
+        owned: ExitStack,
+        notifier: Notifier,
+        inheritance: Inheritance | None,
+    ) -> None:
+        self.inheritance = inheritance
+        self.now = arrangement.first(settings, cores=topology.usable_cores(), shard_seed=self._seed())
         self.owned = owned
         self.notifier = notifier
-        self.runtime = RuntimeDir.claim(settings.runtime_dir)
+        self.runtime = self._hold_runtime_dir()
         owned.callback(self.runtime.release)
         self.windows = self._widen_routes(owned)
         _raise_descriptor_limit(settings.limits.sessions, workers=self.told.workers)
@@ -97,27 +111,78 @@ class _Gateway:
         owned.callback(self.inbox.close)
         self.control = self._control()
         owned.callback(self.control.close)
-        self.watches = self._watch_routes(owned)
+        self.watches = [] if inheritance else self._watch_routes(owned)
         self.config = config
         self.read: Callable[[], GatewaySettings] = _no_file
+        self.generations = Generations(self, inheritance)
 
     def run(self, mains: Mains) -> ExitCode:
         """Run until the last child is gone."""
         preload()
         self._warn()
-        roles = partial(Roles, holdings=self.holdings, scoreboard=self.scoreboard, sources=self.sources, mains=mains)
+        roles = partial(
+            Roles,
+            holdings=self.holdings,
+            scoreboard=self.scoreboard,
+            sources=self.sources,
+            mains=mains,
+            held=self.generations.held,
+        )
         log_format = self.settings.log_format
         crew = Crew(roles(self.now).cast(), selector=self.selector, leave=self._leave, log_format=log_format)
-        hooks = Hooks(self._announce, self.holdings.close_groups, self._turn, reload=self._ask_to_reload)
+        hooks = Hooks(
+            self.announce,
+            self.holdings.close_groups,
+            self._turn,
+            deafen=self.holdings.deafen,
+            ending=self.generations.ending,
+            others=self.generations.others,
+            upgrade=self.generations.upgrade,
+            reload=self._ask_to_reload,
+        )
         timeouts = self.settings.timeouts
         self.supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
         self.report = ServiceReport(self.notifier, partial(_look, self.supervisor, self.scoreboard))
         self.reload = Reload(self._parts(roles, crew), self.now)
+        changes = Changes(self.reload, self.generations)
         lacks = self.windows.lacks
-        self.answers = Answers(self._facts(monotonic_s()), self.supervisor, reload=self.reload, route_lacks=lacks)
+        self.answers = Answers(self._facts(monotonic_s()), self.supervisor, changes=changes, route_lacks=lacks)
         self.control.answer = self.answers.answer
-        self.control.start()
-        return self.supervisor.run()
+        if self.inheritance is None:
+            self.control.start()
+        code = self.supervisor.run()
+        self.generations.end(code)
+        return code
+
+    def begin_routes(self) -> None:
+        """Have routes to peers be as this gateway wants them."""
+        self.windows.begin()
+        self.watches = self._watch_routes(self.owned)
+
+    def hand_over_routes(self) -> None:
+        """Leave them to a new supervisor."""
+        self.windows.hand_over()
+        self.watches = []  # they go on hearing, and nothing comes of it
+
+    @property
+    def is_reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return not self.reload.is_idle
+
+    def _seed(self) -> int:
+        before = None if self.inheritance is None else self.inheritance.sockets.shard_seed
+        return secrets.randbits(32) if before is None else before
+
+    def _hold_runtime_dir(self) -> RuntimeDir:
+        wanted = self.settings.runtime_dir
+        if self.inheritance is None:
+            return RuntimeDir.claim(wanted)
+        if self.inheritance.runtime_dir != wanted:
+            raise StartError(
+                f"gateway.runtime_dir: expected {self.inheritance.runtime_dir}, where the gateway is that is upgraded; "
+                f"found {wanted}; stop it and start it to change that"
+            )
+        return self.inheritance.take_runtime_dir()
 
     def _parts(self, roles: Callable[[Arrangement], Roles], crew: Crew) -> Parts:
         """Give what a reload works on."""
@@ -156,12 +221,14 @@ class _Gateway:
 
     def _obstacle(self) -> str:
         """Say why nothing can be changed now."""
+        if self.generations.is_upgrading:
+            return "an upgrade is under way"
         return "the gateway is ending" if self.supervisor.phase in (Phase.DRAINING, Phase.STOPPING) else ""
 
     def _warn(self) -> None:
         if self.holdings.capture_lack:
             _log.warning("early_syn is off, sessions begin when they are accepted: %s", self.holdings.capture_lack)
-        if lack := _transport_lack(self.told):
+        if lack := transport_lack(self.told):
             _log.warning("%s", lack)
 
     @property
@@ -176,6 +243,7 @@ class _Gateway:
 
     def _turn(self, now_s: float) -> None:
         """Do what others in the supervisor's loop have to do by the clock."""
+        self.generations.turn(now_s)
         self.reload.turn(now_s)
         self.report.turn(now_s)
         self.control.turn(now_s)
@@ -184,6 +252,7 @@ class _Gateway:
 
     def _leave(self, role: Role) -> None:
         """Close, in a child, what is the supervisor's."""
+        self.generations.leave()
         self.notifier.close()
         for watch in self.watches:
             watch.close()
@@ -194,13 +263,15 @@ class _Gateway:
         self.runtime.abandon()
 
     def _open_holdings(self) -> Holdings:
-        """Open every socket but those that a service manager opened for us."""
+        """Open every socket but those that are open already: a predecessor's, or a service manager's."""
+        if self.inheritance is not None:
+            return Holdings.open(self.told, admin=self.settings.admin, inherited=self.inheritance.sockets)
         passed, admin = inherited_listeners(), self.settings.admin
         inherited = adopt(passed, self.told, admin=admin) if passed else None
         return Holdings.open(self.told, admin=admin, inherited=inherited)
 
     def _widen_routes(self, owned: ExitStack) -> RouteWindows:
-        windows = RouteWindows(self.told.peers, record=routes_file(self.runtime.path))
+        windows = RouteWindows(self.told.peers, record=routes_file(self.runtime.path), begin=self.inheritance is None)
         owned.callback(windows.close)
         return windows
 
@@ -218,8 +289,9 @@ class _Gateway:
 
     def _scoreboard(self) -> Scoreboard:
         workers = self.told.workers
+        file = scoreboard_file if self.inheritance is None else next_scoreboard_file
         return Scoreboard.create(
-            scoreboard_file(self.runtime.path),
+            file(self.runtime.path),
             Layout(workers, len(self.told.listens), len(self.told.peers)),
             supervisor_pid=os.getpid(),
             started_ns=monotonic_ns(),
@@ -228,37 +300,20 @@ class _Gateway:
         )
 
     def _control(self) -> control.ControlServer:
-        return control.ControlServer(control.open_listener(control_socket(self.runtime.path)), self.selector)
+        inherited = None if self.inheritance is None else self.inheritance.control
+        return control.ControlServer(
+            inherited or control.open_listener(control_socket(self.runtime.path)), self.selector
+        )
 
     def _facts(self, started_s: float) -> Facts:
-        listeners = tuple(
-            ListenerFact(listen.name, listen.mode.value, bound_address(group[0]), str(listen.to or ""), listen.number)
-            for listen, group in zip(self.told.listens, self.holdings.groups, strict=True)
-        )
-        peers = tuple(
-            PeerFact(each.name, str(each.address), each.pool_min, each.pool_max, each.initial_window, each.number)
-            for each in self.told.peers
-        )
-        admin = "" if self.holdings.admin is None else bound_address(self.holdings.admin)
-        early_syn = EarlySynFact(bool(self.holdings.captures), self.holdings.capture_lack)
-        health, version = self.settings.health, release.version()
-        return Facts(self.settings.name, self.config, listeners, peers, admin, early_syn, started_s, health, version)
+        return facts_of(self.now, self.holdings, config=self.config, started_s=started_s)
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Say that the gateway is there, once it is this supervisor's."""
+        if not self.generations.may_announce():
+            return
         self.holdings.settle()
-        cores = sorted(set(self.now.cores))
-        facts = self.answers.facts
-        admin = f"http://{facts.admin}" if facts.admin else "off"
-        _log.info(
-            "ready: listening on %s; %d worker%s on core%s %s; admin %s; pid %d",
-            ", ".join(_spoken(listener) for listener in facts.listeners),
-            self.told.workers,
-            "" if self.told.workers == 1 else "s",
-            "" if len(cores) == 1 else "s",
-            ", ".join(map(str, cores)),
-            admin,
-            os.getpid(),
-        )
+        _log.info("%s", ready_line(self.answers.facts, self.now.cores))
         self.report.ready(monotonic_s())
 
 
@@ -274,16 +329,3 @@ def _raise_descriptor_limit(sessions: int, *, workers: int) -> None:
 
 def _look(supervisor: Supervisor, scoreboard: Scoreboard, now_s: float) -> Standing:
     return standing_of(scoreboard, supervisor.phase, now_s=now_s, left_s=supervisor.drain_left_s(now_s))
-
-
-def _spoken(listener: ListenerFact) -> str:
-    to = f" to {listener.to}" if listener.to else ""
-    return f"{listener.address} ({listener.name}, {listener.mode}{to})"
-
-
-def _transport_lack(told: WorkerSettings) -> str:
-    """Say what is done where MPTCP is wanted and cannot be had; empty where all is well."""
-    wanted = [peer.name for peer in told.peers if peer.transport is Transport.MPTCP]
-    wanted += [listen.name for listen in told.listens if listen.transport is Transport.MPTCP]
-    lack = mptcp_lack() if wanted else ""
-    return f"no MPTCP for {', '.join(wanted)}, TCP instead: {lack}" if lack else ""

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.arrangement import Arrangement
@@ -33,6 +33,7 @@ class Roles:
         holdings: the sockets that outlive children, as they are by that configuration.
         scoreboard: everybody's numbers.
         sources: counts per client address, with room for every worker there may be.
+        held: whether a child of a kind, born now, waits for the order BEGIN.
     """
 
     arrangement: Arrangement
@@ -40,6 +41,7 @@ class Roles:
     scoreboard: Scoreboard
     sources: SourceTable
     mains: Mains
+    held: Callable[[Kind], bool] = lambda _: False
 
     def cast(self) -> list[Role]:
         """Give every role: the workers' in slot order, the broker's if there are peers, the admin child's if wanted."""
@@ -93,7 +95,7 @@ class Roles:
 
         def live(channel: socket.socket, origin: int) -> int:
             post = Post(number, core, self._told, listeners, row, self.sources, origin, channel, capture)
-            return self.mains.worker(post)
+            return self.mains.worker(replace(post, held=self.held(Kind.WORKER)))
 
         return Role(
             kind=Kind.WORKER,
@@ -126,4 +128,5 @@ class Roles:
     def _admin_post(self, listener: socket.socket, channel: socket.socket) -> AdminPost:
         settings = self.arrangement.settings
         filled = settings.ready_when_filled
-        return AdminPost(listener, self._told, self.scoreboard, filled, settings.health, channel)
+        held = self.held(Kind.ADMIN)
+        return AdminPost(listener, self._told, self.scoreboard, filled, settings.health, channel, held)

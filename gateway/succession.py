@@ -120,9 +120,13 @@ class Succession:
     def report(self) -> None:
         """Tell the successor what was counted since, and how many sessions are left; once more before the end."""
         if self._upgrade is not None and self._unsaid is not None:
-            for message in handover.totals(self._unsaid.take()):
-                self._upgrade.channel.say(message)
+            self._say_totals(self._unsaid)
             self._upgrade.channel.say(handover.Left(sessions=self._household.supervisor.crew.sessions()))
+
+    def _say_totals(self, unsaid: Unsaid) -> None:
+        assert self._upgrade is not None
+        for message in handover.totals(unsaid.take()):
+            self._upgrade.channel.say(message)
 
     def leave(self) -> None:
         """Close, in a forked child, what is the supervisor's."""
@@ -159,7 +163,7 @@ class Succession:
         assert self._ready is not None
         household, heir, ready = self._household, self._upgrade.heir, self._ready
         self._unsaid = Unsaid(household.places())
-        self.report()
+        self._say_totals(self._unsaid)
         household.part(heir.pid)
         self._upgrade.give()
         has_unused = household.belongings().holdings.deafen_only(ready.unused)

@@ -21,7 +21,7 @@ from pools.net.clock import monotonic_s
 from pools.net.errors import StartError
 from pools.net.fd_passing import socket_pair
 
-READY_S: Final = 45.0
+READY_S: Final = 60.0
 """From its start to READY: a child may take 30 s to boot, pools a while to fill (`gateway.takeover`)."""
 
 PARTING_S: Final = 3.0

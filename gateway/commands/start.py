@@ -6,9 +6,11 @@ from typing import Any
 
 from gateway import config
 from gateway.exit_codes import ExitCode
+from gateway.inheritance import tell_failure
 from gateway.launch import launch
 from gateway.settings import GatewaySettings
 from pools.net.endpoint import Endpoint
+from pools.net.errors import ConfigurationError
 
 
 def start(
@@ -39,4 +41,9 @@ def start(
     def read() -> GatewaySettings:
         return replace(config.load(path), **given)
 
-    return launch(read(), config=str(path), read=read)
+    try:
+        settings = read()
+    except ConfigurationError as error:
+        tell_failure(ExitCode.CONFIGURATION, str(error))
+        raise
+    return launch(settings, config=str(path), read=read)
