@@ -31,6 +31,7 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
     row[Cell.BOOTED_NS] = row[Cell.HEARTBEAT_NS] = monotonic_ns()
     row[Cell.SESSIONS], row[Cell.FORWARD_BYTES], row[Cell.RESTARTS] = 7, 1000, 2
     row[Cell.LEGS_INBOUND], row[Cell.COPIED_BYTES], row[Cell.SPLICED_BYTES] = 3, 400, 900
+    row[Cell.RESTARTED_NS], row[Cell.LOOP_LAG_LATELY_US] = monotonic_ns() - 5 * 10**9, 1234
     board.row(1)[Cell.FORWARD_BYTES] = 5
     return board
 
@@ -39,7 +40,9 @@ def test_numbers_come_from_the_row_and_from_the_kernel(scoreboard: Scoreboard) -
     status = read(scoreboard, Processes(), now_ns=monotonic_ns() + 2 * 10**9)
     worker = status.workers[0]
     assert (worker.state, worker.sessions, worker.forward_bytes, worker.restarts) == (ChildState.READY, 7, 1000, 2)
-    assert (worker.legs_inbound, worker.moved_bytes) == (3, 1300)
+    assert (worker.legs_inbound, worker.moved_bytes, worker.loop_lag_lately_us) == (3, 1300, 1234)
+    assert worker.restarted_ago_s is not None
+    assert 7.0 <= worker.restarted_ago_s < 67.0
     assert worker.heartbeat_age_s is not None
     assert 2.0 <= worker.heartbeat_age_s < 60.0
     assert worker.rss_bytes is not None
@@ -51,7 +54,12 @@ def test_numbers_come_from_the_row_and_from_the_kernel(scoreboard: Scoreboard) -
 def test_a_slot_without_a_process_is_absent_and_keeps_its_totals(scoreboard: Scoreboard) -> None:
     empty = read(scoreboard, Processes(), now_ns=monotonic_ns()).workers[1]
     assert (empty.state, empty.pid, empty.heartbeat_age_s, empty.rss_bytes) == (ChildState.ABSENT, 0, None, None)
-    assert empty.forward_bytes == 5
+    assert (empty.forward_bytes, empty.restarted_ago_s) == (5, None)
+
+
+def test_memory_is_that_of_all_children_that_can_be_seen(scoreboard: Scoreboard) -> None:
+    status = read(scoreboard, Processes(), now_ns=monotonic_ns())
+    assert status.rss_bytes == status.workers[0].rss_bytes
 
 
 def test_a_dead_worker_that_called_itself_ready_is_absent(scoreboard: Scoreboard) -> None:

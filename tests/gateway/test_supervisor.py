@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pools.net.clock import monotonic_ns
 from pools.net.scoreboard import Cell, ChildState, Scoreboard
 
 Start = Callable[..., Any]
@@ -76,6 +77,7 @@ def test_killed_worker_is_replaced_in_its_slot_and_its_queue_is_served(start: St
     assert successor != pid
     with closing(Scoreboard.open(gateway.runtime_dir / "scoreboard")) as scoreboard:
         assert scoreboard.row(0)[Cell.RESTARTS] == 1
+        assert scoreboard.started_ns < scoreboard.row(0)[Cell.RESTARTED_NS] <= monotonic_ns()
         assert scoreboard.row(0)[Cell.STATE] == ChildState.READY
 
 
