@@ -31,7 +31,7 @@ PYTHON: Final = "3.11"  # of Debian 12
 LOCK: Final = "requirements.lock"
 _GLIBC_MINOR: Final = 36  # of Debian 12: 2.36
 _OLDEST_GLIBC_MINOR: Final = 17  # manylinux2014's
-_SOURCES: Final = ("pyproject.toml", "README.md", "gateway", "workers", "pools")
+SOURCES: Final = ("pyproject.toml", "README.md", "gateway", "workers", "pools")
 _PINS: Final = "requirements-dev.txt"
 _EPOCH_S: Final = 315532800  # 1980-01-01, the oldest that a wheel can say: the same tree gives the same bytes
 
@@ -73,7 +73,7 @@ def make(into: Path, *, machine: str, tree: Path = ROOT) -> Release:
 def build_wheel(tree: Path, into: Path) -> Path:
     """Build a tree's wheel and give its path; from a copy, for setuptools would pack what an old build/ holds."""
     with TemporaryDirectory() as scratch:
-        for name in _SOURCES:
+        for name in SOURCES:
             _copy(tree / name, Path(scratch) / name)
         _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", into, scratch)
     (wheel,) = into.glob("midmile-*.whl")
