@@ -1,0 +1,86 @@
+"""Running a playbook and reading what it says it did."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pools.net.clock import monotonic_s
+
+ANSIBLE: Final = Path(__file__).parents[2] / "deploy" / "ansible"
+_RECAP: Final = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s", re.MULTILINE)
+_LIMIT_S: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a playbook.
+
+    Attributes:
+        changed: tasks that changed something, by host.
+        failed: hosts that failed or were not reached.
+    """
+
+    exit_code: int
+    output: str
+    changed: dict[str, int]
+    failed: tuple[str, ...]
+
+    def well(self) -> "Played":
+        """Give this back; where it failed, raise with the end of what it said."""
+        assert self.exit_code == 0, f"exit code {self.exit_code}\n{self.output[-6000:]}"
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Where playbooks are run.
+
+    Attributes:
+        inventory: a file; the key is kept beside it.
+        scratch: for all that Ansible writes.
+        program: ansible-playbook.
+    """
+
+    inventory: Path
+    scratch: Path
+    program: str
+
+    def play(self, book: str, *arguments: str) -> Played:
+        """Run a playbook."""
+        began_s = monotonic_s()
+        done = subprocess.run(
+            [self.program, "-i", str(self.inventory), str(ANSIBLE / f"{book}.yml"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=_LIMIT_S,
+            env=self._environment(),
+        )
+        print(
+            f"{book} {' '.join(arguments)}: {monotonic_s() - began_s:.0f} s, exit code {done.returncode}",
+            file=sys.stderr,
+        )
+        rows = _RECAP.findall(done.stdout)
+        changed = {host: int(number) for host, _, number, _, _ in rows}
+        failed = tuple(host for host, _, _, unreachable, bad in rows if int(unreachable) or int(bad))
+        return Played(done.returncode, done.stdout, changed, failed)
+
+    def _environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        sockets = {
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.scratch / "ssh"),
+            "ANSIBLE_HOME": str(self.scratch / "ansible"),
+        }
+        return {
+            **ours,
+            **sockets,
+            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        }
