@@ -1,8 +1,8 @@
 """The new supervisor's process, as the old one starts and watches it.
 
-What is executed is this process's own command line, by the same interpreter's path, in the same directory and with the
-same environment: what an upgrade has put in their place is what runs. No shell reads it, and nothing of it comes from
-whoever asked for the upgrade.
+What is executed is this process's own command line, by the same paths, in the same directory and with the same
+environment: what an upgrade has put in their place is what runs. That may be another virtual environment, where a link
+leads to another one than before. No shell reads it, and nothing of it comes from whoever asked for the upgrade.
 """
 
 import os
@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
 from pools.net.errors import StartError
@@ -72,7 +72,7 @@ class Heir:
         try:
             with channel:
                 process = subprocess.Popen(
-                    [sys.executable, *sys.orig_argv[1:]],
+                    command_line(sys.orig_argv),
                     env=announced,
                     pass_fds=[channel.fileno()],
                     stderr=subprocess.PIPE,
@@ -122,3 +122,23 @@ class Heir:
             self._selector.unregister(self._stderr)
         self.leave()
         self._on_death()
+
+
+def command_line(original: Sequence[str]) -> Sequence[str]:
+    """Give what to execute, where a process was started by `original` (sys.orig_argv).
+
+    A script that names its interpreter is executed by itself: a link on its way may lead to another installation now,
+    and then that one's interpreter is the right one.
+    """
+    _, *said = original
+    return said if said and _names_its_interpreter(said[0]) else [sys.executable, *said]
+
+
+def _names_its_interpreter(path: str) -> bool:
+    if os.sep not in path or not os.access(path, os.X_OK):
+        return False
+    try:
+        with open(path, "rb") as script:
+            return script.read(2) == b"#!"
+    except OSError:
+        return False
