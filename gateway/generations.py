@@ -110,8 +110,12 @@ class Generations:
     @property
     def is_upgrading(self) -> bool:
         """Whether a new supervisor is on its way, or this one is not in office yet."""
-        is_new = self._takeover is not None and self._takeover.stage is not Stage.DONE
-        return is_new or self._succession.is_under_way
+        return not self.is_in_office or self._succession.is_under_way
+
+    @property
+    def is_in_office(self) -> bool:
+        """Whether this one is or was the gateway's supervisor: not yet, where it is to take over."""
+        return self._takeover is None or self._takeover.stage is Stage.DONE
 
     @property
     def retiring(self) -> list[Predecessor]:
@@ -126,7 +130,7 @@ class Generations:
 
     def may_announce(self) -> bool:
         """Tell whether the gateway is this supervisor's to announce; else it will be announced when it is."""
-        self._is_to_be_announced = self._takeover is not None and self._takeover.stage is not Stage.DONE
+        self._is_to_be_announced = not self.is_in_office
         return not self._is_to_be_announced
 
     def end(self, code: ExitCode) -> None:

@@ -245,7 +245,8 @@ class _Gateway:
         """Do what others in the supervisor's loop have to do by the clock."""
         self.generations.turn(now_s)
         self.reload.turn(now_s)
-        self.report.turn(now_s)
+        if self.generations.is_in_office:  # until then another speaks for the service
+            self.report.turn(now_s)
         self.control.turn(now_s)
         for watch in self.watches:
             watch.turn(now_s)

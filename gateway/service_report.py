@@ -48,7 +48,7 @@ class Standing:
 
 
 def standing_of(scoreboard: Scoreboard, phase: Phase, *, now_s: float, left_s: float) -> Standing:
-    """Look at what the workers write of themselves. One that retires is not missed, but its sessions count.
+    """Look at what workers write of themselves. Who retires is not missed, but sessions there count.
 
     Args:
         now_s: monotonic clock.
@@ -62,7 +62,7 @@ def standing_of(scoreboard: Scoreboard, phase: Phase, *, now_s: float, left_s: f
         wanted=len(wanted),
         silent_s=tuple(now_s - row[Cell.HEARTBEAT_NS] / 1e9 for row in present),
         silence_limit_s=scoreboard.heartbeat_limit_ns / 1e9,
-        sessions=sum(row[Cell.SESSIONS] for row in rows),
+        sessions=sum(row[Cell.SESSIONS] for row in (*rows, scoreboard.carried)),
         generation=scoreboard.config_generation,
         reload_failed=bool(scoreboard.reload_failed),
         left_s=left_s,

@@ -66,9 +66,10 @@ def test_the_standing_is_read_from_what_workers_write(tmp_path: Path) -> None:
         ):
             row[Cell.STATE], row[Cell.DUTY], row[Cell.SESSIONS] = state, duty, sessions
             row[Cell.HEARTBEAT_NS] = 99_500_000_000
+        board.carried[Cell.SESSIONS] = 3  # of a supervisor that retires
         board.note_reload_failed()
         found = standing_of(board, Phase.RUNNING, now_s=100.0, left_s=0.0)
-    assert found == replace(SERVING, silent_s=(0.5,), sessions=7, generation=1, reload_failed=True)
+    assert found == replace(SERVING, silent_s=(0.5,), sessions=10, generation=1, reload_failed=True)
 
 
 class Scene:
