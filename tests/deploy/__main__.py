@@ -21,7 +21,8 @@ from tests.deploy import needs
 from tests.deploy.base_image import ImageError, image
 
 _ALONE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-_PYTEST: Final = ("-m", "pytest", "tests/deploy", "--numprocesses=0", "--exitfirst", "--verbose", "--timeout=900")
+_STORY: Final = "tests/deploy/test_an_overlay.py"
+_PYTEST: Final = ("-m", "pytest", _STORY, "--numprocesses=0", "--exitfirst", "--verbose", "--timeout=900")
 
 
 def run(dist: Path, arguments: Sequence[str]) -> int:

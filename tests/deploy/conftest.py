@@ -15,7 +15,7 @@ from tests.deploy.plays import Controller
 from tests.deploy.traffic import destination
 
 if "MIDMILE_DEPLOY_SCRATCH" not in os.environ:
-    collect_ignore_glob = ["test_*"]  # they need namespaces of their own: `make deploy-test`
+    collect_ignore = ["test_an_overlay.py"]  # it needs namespaces of its own: `make deploy-test`
 
 NAMES = ("oregon", "singapore", "mumbai")
 

@@ -95,8 +95,8 @@ def captures(tables: Sequence[Table]) -> list[Table]:
 
 
 def to_toml(document: Mapping[str, Any]) -> str:
-    """Write a document: mappings are tables, lists of mappings are arrays of tables; what is null is left out."""
-    tables = (table for name, value in document.items() for table in _tables(name, value))
+    """Write a document: mappings are tables, lists of mappings arrays of tables; what is empty or null is left out."""
+    tables = (table for name, value in document.items() if value for table in _tables(name, value))
     return "\n".join(tables)
 
 
