@@ -86,7 +86,7 @@ def test_a_gateway_is_shown_as_it_is_and_said_to_be_out_of_reach_once_it_is(tmp_
         assert browser.text("#name") == "oregon"
         with connect(chain["oregon"].port("orders")), destination.accept():
             send_a_megabyte(chain, destination)
-            browser.wait_for(is_in("#pools tbody tr", r"^mumbai\s+up\s+[\d.]+ ms\s+[\d.]+ ms\s+0 %\s+1\s"))
+            browser.wait_for(is_in("#pools tbody tr", r"^mumbai\s+up\s+[\d.]+ ms\s.* %\s+1\s"))
             browser.wait_for(is_in("#listeners tbody tr", r"^orders\s+forward\s.*\smumbai\s+1\s+2\s+0\s"))
             browser.wait_for(is_in("#sessions strong", "^1$"))
         browser.wait_for(f"/at most [1-9][0-9.]* [kM]bit.s in the last 10 minutes/.test({label('#throughput svg')})")
@@ -165,8 +165,6 @@ def serving(live: Live) -> Iterator[str]:
 
 
 def test_many_peers_with_names_made_to_do_harm_are_text_and_fit_a_phone(crowded: str, browser: Browser) -> None:
-    browser.requests.clear()
-    browser.complaints.clear()
     browser.view(*PHONE, dark=True)
     browser.open(crowded)
     browser.wait_for("document.querySelectorAll('#pools tbody tr').length === 50")

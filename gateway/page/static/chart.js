@@ -1,6 +1,7 @@
 // A line chart of the last minutes. Times are milliseconds on the gateway's own clock.
 
 import { html, mark, say, svg } from "./elements.js";
+import { duration } from "./words.js";
 
 const HEIGHT = 108;
 const TOP = 8;
@@ -27,13 +28,13 @@ export class Chart {
     this.width = width;
     const last = points[points.length - 1];
     say(this.now, last ? this.words(last[this.lines[0].column]) : "–");
-    if (this.pointed == null) say(this.note, note);
     const peak = Math.max(0, ...points.flatMap((point) => this.lines.map((line) => point[line.column])));
     this.top = ceiling(peak * this.factor, this.base) / this.factor;
     mark(this.drawing, "viewBox", `0 0 ${width} ${HEIGHT}`);
     mark(this.drawing, "width", String(width));
     mark(this.drawing, "aria-label", this.summary(last, peak));
-    this.drawing.replaceChildren(...this.scale(), ...this.lines.flatMap((line) => this.line(line)));
+    this.drawing.replaceChildren(...this.grid(), ...this.lines.flatMap((line) => this.line(line)), ...this.scale());
+    this.tell();
   }
 
   summary(last, peak) {
@@ -50,17 +51,19 @@ export class Chart {
     return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / this.top);
   }
 
+  grid() {
+    const lines = [1, 0.5].map((share) => [share * this.top, "grid"]);
+    return [...lines, [0, "floor"]].map(([value, kind]) => svg("path", { class: kind, d: `M0 ${this.y(value)}H${this.width}` }));
+  }
+
   scale() {
     const minutes = this.spanMs / 60000;
-    const floor = this.y(0);
-    const lines = [1, 0.5].map((share) =>
-      svg("path", { class: "grid", d: `M0 ${this.y(share * this.top)}H${this.width}` }));
     const top = this.words(this.top).replace(/\.0+(?= )/, "");
-    const values = svg("text", { class: "tick", x: 0, y: this.y(this.top) + 11 }, top);
+    const value = svg("text", { class: "tick halo", x: 0, y: this.y(this.top) + 11 }, top);
     const times = [1, 0.5, 0].map((share) => svg("text", {
       class: "tick", x: this.width * (1 - share), y: HEIGHT - 4, "text-anchor": ["end", "middle", "start"][2 * share],
     }, share ? `−${minutes * share} min` : "now"));
-    return [...lines, svg("path", { class: "floor", d: `M0 ${floor}H${this.width}` }), values, ...times];
+    return [value, ...times];
   }
 
   line({ column, tone, filled }) {
@@ -80,27 +83,36 @@ export class Chart {
   }
 
   point(event) {
-    if (!this.points || !this.points.length) return;
     const box = this.drawing.getBoundingClientRect();
-    const atMs = this.nowMs - this.spanMs * (1 - (event.clientX - box.left) / box.width);
-    const nearest = this.points.reduce((best, each) => (Math.abs(each[0] - atMs) < Math.abs(best[0] - atMs) ? each : best));
-    this.leave();
-    this.pointed = svg("path", { class: "pointed", d: `M${this.x(nearest[0])} ${TOP}V${this.y(0)}` });
-    this.drawing.append(this.pointed);
-    const values = this.lines.map((line) => `${line.label} ${this.words(nearest[line.column])}`);
-    say(this.note, `${values.join(", ")} at −${Math.round((this.nowMs - nearest[0]) / 1000)} s`);
+    this.pointed = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    this.tell();
   }
 
   leave() {
-    this.pointed?.remove();
     this.pointed = null;
-    say(this.note, this.noteText ?? "");
+    this.tell();
+  }
+
+  // Beside the title: the values at the time that is pointed at, which stays where it is while time goes on.
+  tell() {
+    this.drawing.querySelector(".pointed")?.remove();
+    if (this.pointed == null || !this.points?.length) {
+      say(this.note, this.noteText ?? "");
+      return;
+    }
+    const atMs = this.nowMs - this.spanMs * (1 - this.pointed);
+    const far = (point) => Math.abs(point[0] - atMs);
+    const nearest = this.points.reduce((best, each) => (far(each) < far(best) ? each : best));
+    this.drawing.append(svg("path", { class: "pointed", d: `M${this.x(nearest[0])} ${TOP}V${this.y(0)}` }));
+    const values = this.lines.map((line) => `${this.words(nearest[line.column])} ${line.label}`.trim());
+    say(this.note, `${values.join(", ")} ${duration(this.nowMs - nearest[0])} ago`);
   }
 }
 
-// The next round number.
+// The next round number, with some air above the line.
 function ceiling(value, least) {
-  if (value <= least) return least;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= value);
+  const high = value * 1.1;
+  if (high <= least) return least;
+  const power = 10 ** Math.floor(Math.log10(high));
+  return power * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= high);
 }

@@ -56,13 +56,13 @@ export class Table {
   }
 
   fill(row, thing) {
-    this.columns.forEach(({ cell }, place) => {
+    this.columns.forEach(({ cell, kind = "" }, place) => {
       const found = cell(thing);
       const { text, tone, title, share } = typeof found === "string" ? { text: found } : found;
       const at = row.cells[place];
       say(at, text);
       mark(at, "data-tone", tone);
-      mark(at, "title", title);
+      mark(at, "title", title ?? (/name|text/.test(kind) ? text : null)); // such cells may be cut short
       at.classList.toggle("bar", Number.isFinite(share));
       at.style.setProperty("--share", Math.min(1, share || 0));
     });

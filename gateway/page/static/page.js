@@ -35,36 +35,36 @@ const pools = new Table(at("pools"), [
   { head: "loss", kind: "number wide", title: "lost probes, of the recent ones", cell: (each) => ({ text: percent(each.loss), tone: each.loss > 0.02 ? "warning" : "" }) },
   { head: "in use", kind: "number", title: "legs that carry a session", cell: (each) => count(each.lent) },
   { head: "idle", kind: "number", title: "legs that wait for a session", cell: idle },
-  { head: "kept", kind: "number wide", title: "idle legs to be kept at least, pool_min", cell: (each) => count(each.pool_min) },
-  { head: "dialling", kind: "number wide", cell: (each) => count(each.dialling) },
+  { head: "kept", kind: "number wider", title: "idle legs to be kept at least, pool_min", cell: (each) => count(each.pool_min) },
+  { head: "dialling", kind: "number wider", cell: (each) => count(each.dialling) },
   { head: "legs", kind: "number wide", title: "legs in use and idle, of pool_max", cell: room },
-  { head: "found ready", kind: "number", title: "sessions of the last minute that found a leg ready", cell: hitRate },
-  { head: "address", kind: "text wide", cell: (each) => each.address },
+  { head: "hits", kind: "number", title: "sessions of the last minute that found a leg ready", cell: hitRate },
+  { head: "address", kind: "text wider", cell: (each) => each.address },
 ], { empty: "This gateway has no peers: it dials every destination from here." });
 
 const listeners = new Table(at("listeners"), [
   { head: "listener", heads: true, kind: "name", cell: (each) => each.name },
-  { head: "mode", cell: (each) => each.mode },
+  { head: "mode", kind: "wide", cell: (each) => each.mode },
   { head: "address", kind: "text", cell: (each) => each.bind },
   { head: "to", kind: "text wide", cell: (each) => each.to || "–" },
   { head: "via", kind: "text wide", cell: via },
   { head: "sessions", kind: "number", cell: (each) => count(each.sessions) },
-  { head: "since start", kind: "number wide", cell: (each) => count(each.sessions_total) },
+  { head: "since start", kind: "number wider", cell: (each) => count(each.sessions_total) },
   { head: "failed", kind: "number", title: "sessions without a relay since the start", cell: (each) => count(each.failed) },
-  { head: "forward", kind: "number wide", cell: (each) => bytes(each.forward_bytes) },
-  { head: "backward", kind: "number wide", cell: (each) => bytes(each.backward_bytes) },
+  { head: "forward", kind: "number wider", cell: (each) => bytes(each.forward_bytes) },
+  { head: "backward", kind: "number wider", cell: (each) => bytes(each.backward_bytes) },
 ], { empty: "No listeners." });
 
 const workers = new Table(at("workers"), [
   { head: "worker", heads: true, kind: "name", cell: (each) => each.name },
-  { head: "core", kind: "number wide", cell: (each) => count(each.core) },
+  { head: "core", kind: "number wider", cell: (each) => count(each.core) },
   { head: "state", cell: state },
   { head: "sessions", kind: "number", title: "of those it has room for", cell: sessions },
   { head: "new/s", kind: "number wide", cell: (each) => (each.sessions_limit ? count(each.sessions_per_second) : "–") },
   { head: "CPU", kind: "number", title: "of one core", cell: (each) => ({ text: percent(each.cpu_percent, 100), share: each.cpu_percent == null ? null : each.cpu_percent / 100 }) },
   { head: "loop lag", kind: "number", title: "how late its loop last was", cell: (each) => ({ text: milliseconds(each.loop_lag_us), tone: each.loop_lag_us > 200000 ? "warning" : "" }) },
   { head: "memory", kind: "number wide", cell: (each) => bytes(each.rss_bytes) },
-  { head: "descriptors", kind: "number wide", cell: descriptors },
+  { head: "descriptors", kind: "number wider", cell: descriptors },
   { head: "replaced", kind: "number wide", title: "times that its process was replaced", cell: (each) => ({ text: count(each.restarts), tone: each.restarts ? "warning" : "" }) },
 ], { empty: "No workers." });
 

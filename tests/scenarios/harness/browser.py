@@ -89,7 +89,13 @@ class Browser:
         self._command("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, url: str) -> None:
-        """Go to a page and return once it is loaded, with all that it asked for on the way."""
+        """Go to a page, forget what the one before asked for and complained of, and return once it is loaded."""
+        self._go("about:blank")
+        self.requests.clear()
+        self.complaints.clear()
+        self._go(url)
+
+    def _go(self, url: str) -> None:
         self._events.clear()
         error = self._command("Page.navigate", url=url).get("errorText")
         assert not error, f"{url}: {error}"
