@@ -206,7 +206,8 @@ def init(file: Annotated[Path, typer.Argument(help="File to write.")] = Path("mi
 def keygen(
     file: Annotated[Path, typer.Argument(help="Key file.")],
     rotate: Annotated[
-        Literal["add", "switch", "drop"] | None, typer.Option(help="Take one step of replacing the file's key.")
+        Literal["add", "switch", "drop"] | None,
+        typer.Option(metavar="add|switch|drop", help="Take one step of replacing the file's key."),
     ] = None,
 ) -> None:
     """Write a new key file of the overlay, mode 0600, never over a file that is there.
@@ -231,6 +232,20 @@ def doctor(
     from gateway.commands.doctor import doctor as run
 
     end(run(config, runtime_dir, as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
+def completion(
+    context: typer.Context,
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", help="Whose script.")],
+) -> None:
+    """Print the script that lets a shell complete this command line.
+
+    For now: source <(gateway completion bash). For good: put it where your shell looks for completions.
+    """
+    from gateway.commands.completion import completion as run
+
+    end(run(context.find_root().command, shell))
 
 
 @app.command(epilog=EXIT_CODES)

@@ -5,7 +5,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import termios
 import time
 from pathlib import Path
@@ -15,18 +14,24 @@ LIMIT_S = 30.0
 
 
 class Screen:
-    """The far end of a terminal in which a program runs."""
+    """The far end of a terminal in which a program runs.
 
-    def __init__(self, *words: str, columns: int = 80, lines: int = 24) -> None:
+    Args:
+        words: the program's, itself the first.
+        directory: where it runs; the tests' own where none is given.
+    """
+
+    def __init__(self, *words: str, columns: int = 80, lines: int = 24, directory: Path | None = None) -> None:
         self.end, inner = pty.openpty()
         termios.tcsetwinsize(self.end, (lines, columns))
         self.modes = termios.tcgetattr(self.end)
         self.process = subprocess.Popen(
-            [sys.executable, *words],
+            words,
             stdin=inner,
             stdout=inner,
             stderr=inner,
             start_new_session=True,
+            cwd=directory,
             env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "20", "LINES": "5"},
         )
         os.close(inner)

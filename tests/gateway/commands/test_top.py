@@ -32,7 +32,7 @@ def top(runtime_dir: Path, *words: str, **environment: str) -> subprocess.Comple
 
 @pytest.fixture
 def screen(tmp_path: Path) -> Iterator[Screen]:
-    made = Screen(*TOP, str(tmp_path / "run"), "--every", "0.2")
+    made = Screen(sys.executable, *TOP, str(tmp_path / "run"), "--every", "0.2")
     yield made
     made.close()
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import termios
 from collections.abc import Iterator
 
@@ -28,7 +29,7 @@ print("the end")
 
 @pytest.fixture
 def screen() -> Iterator[Screen]:
-    made = Screen("-c", PROGRAM)
+    made = Screen(sys.executable, "-c", PROGRAM)
     yield made
     made.close()
 
@@ -79,7 +80,7 @@ def test_a_stop_gives_the_terminal_back_until_it_goes_on(screen: Screen) -> None
 
 
 def test_without_a_keyboard_a_signal_ends_it() -> None:
-    screen = Screen("-c", PROGRAM, "no keyboard")
+    screen = Screen(sys.executable, "-c", PROGRAM, "no keyboard")
     try:
         screen.wait_for("picture 1")
         screen.process.send_signal(signal.SIGINT)
