@@ -1,6 +1,6 @@
 """One look at the scoreboard's counters: what charts and the list of trouble are made of. It asks the kernel nothing.
 
-So it costs 0.3 ms with the room of 64 workers, and can be taken every other second for good.
+So it costs less than a millisecond, with room for 64 workers, and can be taken every other second for good.
 """
 
 from collections.abc import Iterable, Mapping
