@@ -24,8 +24,13 @@ def connect(born: Slot, *, workers: Sequence[Slot], broker: Slot | None) -> None
         broker: None in a gateway without one.
     """
     for worker in workers:
-        if broker is not None and (born is worker or born is broker) and worker.child and broker.child:
+        if broker is not None and (born is worker or born is broker) and _speak(worker, broker):
             _connect(worker, broker, number=worker.role.number)
+
+
+def _speak(worker: Slot, broker: Slot) -> bool:
+    """Tell whether both are there, and go by the same configuration: not who is about to leave."""
+    return bool(worker.child and broker.child) and not (worker.is_leaving or broker.is_relieved)
 
 
 def _connect(worker: Slot, broker: Slot, *, number: int) -> None:

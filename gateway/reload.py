@@ -88,13 +88,21 @@ class Parts:
 
 @dataclass(slots=True)
 class _Attempt:
-    """A reload under way; times are seconds on the monotonic clock."""
+    """A reload under way; times are seconds on the monotonic clock.
+
+    Attributes:
+        new: workers to be started.
+        is_reinforced: they were, and the broker goes by the new configuration.
+        late: workers that did not follow in time.
+    """
 
     after: Arrangement
     roles: Roles
     changes: Changes
     began_s: float
     deadline_s: float
+    new: list[Role]
+    is_reinforced: bool = False
     late: list[str] = field(default_factory=list)
 
 
@@ -177,14 +185,12 @@ class Reload:
             self._take(self._parts.holdings.prepare(after.told, admin=after.settings.admin))
             roles = self._parts.roles(after)
             known = {slot.role.number: slot for slot in self._serving()}
-            new = [role for role in roles.workers() if role.number not in known]
             for role in roles.workers():
                 if role.number in known:
                     _configure(known[role.number], role, sealed, listeners=len(after.told.listens))
-        for role in new:
-            self._parts.crew.add(role)
+        new = [role for role in roles.workers() if role.number not in known]
         changes = compare(self.arrangement, after)
-        self._attempt = _Attempt(after, roles, changes, now_s, now_s + ADOPT_S)
+        self._attempt = _Attempt(after, roles, changes, now_s, now_s + ADOPT_S, new)
         self._step = Step.ADOPTING
 
     def _take(self, change: Change) -> None:
@@ -199,7 +205,11 @@ class Reload:
 
     def _await_workers(self, attempt: _Attempt, now_s: float) -> None:
         behind = [slot for slot in self._serving() if self._is_behind(slot, attempt.after)]
-        if not behind or (attempt.late and now_s >= attempt.deadline_s):
+        is_enough = not behind or bool(attempt.late and now_s >= attempt.deadline_s)
+        if is_enough and not attempt.is_reinforced:
+            self._reinforce(attempt)
+            self._await_workers(attempt, now_s)
+        elif is_enough:
             self._settle(attempt, now_s, behind=[slot.role.name for slot in behind])
         elif now_s >= attempt.deadline_s:
             attempt.late = [slot.role.name for slot in behind]
@@ -207,6 +217,15 @@ class Reload:
             _log.error("%s did not follow the reload within %g s", ", ".join(attempt.late), ADOPT_S)
             for slot in behind:
                 slot.kill(signal.SIGABRT)
+
+    def _reinforce(self, attempt: _Attempt) -> None:
+        """Replace the broker, as soon as no worker speaks of what only the old one knows, and start more workers."""
+        attempt.is_reinforced = True
+        is_news = concerns_broker(self.arrangement.told, attempt.after.told)
+        self._parts.scoreboard.links.use(peer.number for peer in attempt.after.told.peers)
+        self._follow(Kind.BROKER, attempt.roles.broker(), is_news=is_news)
+        for role in attempt.new:
+            self._parts.crew.add(role)
 
     def _is_behind(self, slot: Slot, after: Arrangement) -> bool:
         return slot.role.number in after.places and not slot.is_settled
@@ -220,9 +239,6 @@ class Reload:
             if slot.role.number not in after.places:
                 parts.crew.retire(slot, OrderMessage(Order.DRAIN, limit_s, linger_s=LINGER_S))
         parts.crew.enlist()
-        parts.scoreboard.links.use(peer.number for peer in after.told.peers)
-        is_news = concerns_broker(self.arrangement.told, after.told)
-        self._follow(Kind.BROKER, attempt.roles.broker(), is_news=is_news)
         self._follow(Kind.ADMIN, attempt.roles.admin(), is_news=concerns_admin(self.arrangement, after))
         parts.adopt(after)
         self._step, self._attempt, self._let_go_s = Step.LINGERING, None, now_s + LET_GO_S

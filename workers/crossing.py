@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pools.broker_client import BrokerClient
     from workers.head_start import OpenAhead
 
+_CUT_OFF: Final = (errno.ECONNRESET, errno.EKEYREJECTED)
+"""What a new leg fails with where it came to a worker of the peer that is about to go: another one takes the next."""
+
 _POOLED_TRIES: Final = 2  # legs of the pool that may turn out dead, before a session pays for a new one
 
 
@@ -204,8 +207,15 @@ class Crossing:
                 return leg, self._ask(leg, message, until_s)
             except LegBroke:
                 self._on_stale()
-        leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
-        return leg, self._ask(leg, message, until_s)
+        for is_last in (False, True):
+            try:
+                leg = self._legs.dial(peer, limit_s=max(0.0, until_s - monotonic_s()))
+                return leg, self._ask(leg, message, until_s)
+            except LegError as error:
+                if is_last or error.side is not Side.OUTBOUND or error.errno not in _CUT_OFF:
+                    raise
+                self._on_stale()
+        raise AssertionError("the last attempt returns or raises")
 
     def _ask(self, leg: PoolLeg, message: Open | None, until_s: float) -> Opened:
         waiter = _Waiter()

@@ -212,15 +212,30 @@ def test_without_a_leg_and_a_peer_the_client_is_reset(world: Crossroads) -> None
     assert world.legs.misses == 1
 
 
-def test_a_new_leg_that_breaks_is_not_replaced(world: Crossroads) -> None:
-    new = world.legs.to_dial()
+def test_a_new_leg_that_is_cut_off_is_replaced_once(world: Crossroads) -> None:
+    """It had come to a worker of the peer that was about to go."""
+    cut, new = world.legs.to_dial(), world.legs.to_dial()
     client = world.begin()
+    send_all(client, EARLY)
+    cut.opened()
+    reset(cut.sock)
     new.opened()
-    reset(new.sock)
+    assert new.hear_data(len(EARLY)) == EARLY
+    new.grant()
+    ends_in_order(world, client, new)
+    assert world.counts == {"LEGS_STALE": 1, "OPEN_RETRIES": 1}
+
+
+def test_a_second_new_leg_that_is_cut_off_ends_the_session(world: Crossroads) -> None:
+    both = [world.legs.to_dial(), world.legs.to_dial()]
+    client = world.begin()
+    for new in both:
+        new.opened()
+        reset(new.sock)
     assert rest_of(client) == (b"", "reset")
     world.lets_go()
     assert [line[7:9] for line in world.logged()] == [["SC", "ECONNRESET"]]
-    assert world.counts == {}
+    assert world.legs.dialled == ["mumbai", "mumbai"]
 
 
 @pytest.mark.parametrize("words", [b"\xff" * 8, plain(FrameType.FIN, 1), data_header(1, 1) + b"?"])
