@@ -145,8 +145,9 @@ def read(scoreboard: Scoreboard, processes: Processes, *, now_ns: int) -> Gatewa
 def read_once(scoreboard: Scoreboard, *, over_s: float = 0.2) -> GatewayStatus:
     """Read how the gateway is for a command that looks once: waits `over_s`, for processor shares need two readings."""
     processes = Processes()
-    read(scoreboard, processes, now_ns=monotonic_ns())
-    time.sleep(over_s)
+    if over_s:
+        read(scoreboard, processes, now_ns=monotonic_ns())
+        time.sleep(over_s)
     return read(scoreboard, processes, now_ns=monotonic_ns())
 
 

@@ -22,7 +22,7 @@ def judge(runtime_dir: Path, *, as_json: bool, strict: bool) -> ExitCode:
     Raises:
         NotRunning: there is no gateway.
     """
-    found = read_status(runtime_dir)
+    found = read_status(runtime_dir, over_s=0)
     told = ask_supervisor(runtime_dir) if found.is_supervisor_alive else None
     verdict = health.judge_as_told(found, told or {}, is_answering=told is not None)
     if as_json:

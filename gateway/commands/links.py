@@ -29,7 +29,7 @@ def links(runtime_dir: Path, *, as_json: bool) -> ExitCode:
     Raises:
         NotRunning: there is no gateway.
     """
-    found = read_status(runtime_dir)
+    found = read_status(runtime_dir, over_s=0)
     peers = _peers(runtime_dir, len(found.links))
     if as_json:
         say_json({"links": [_as_dict(*pair) for pair in zip(peers, found.links, strict=True)]})

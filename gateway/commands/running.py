@@ -12,14 +12,17 @@ from gateway.status import GatewayStatus, read_once
 from pools.net.scoreboard import Scoreboard, ScoreboardError
 
 
-def read_status(runtime_dir: Path) -> GatewayStatus:
+def read_status(runtime_dir: Path, *, over_s: float = 0.2) -> GatewayStatus:
     """Read how the gateway in `runtime_dir` is; that works while its supervisor hangs.
+
+    Args:
+        over_s: time over which processor shares are measured; 0 for those who want none.
 
     Raises:
         NotRunning: there is no gateway.
     """
     with closing(open_scoreboard(runtime_dir)) as scoreboard:
-        return read_once(scoreboard)
+        return read_once(scoreboard, over_s=over_s)
 
 
 def open_scoreboard(runtime_dir: Path) -> Scoreboard:

@@ -1,9 +1,10 @@
-"""Which running gateway a command means."""
+"""Which running gateway a command means.
+
+What judges a configuration takes long to load, so it is loaded for those who name a file.
+"""
 
 from pathlib import Path
 
-from gateway import config
-from gateway.config_files import read_tables
 from gateway.surroundings import Surroundings
 from pools.net.errors import ConfigurationError
 
@@ -17,6 +18,8 @@ def runtime_dir_of(runtime_dir: Path | None, file: Path | None) -> Path:
     if runtime_dir is not None:
         return runtime_dir.absolute()
     if file is not None:
+        from gateway import config
+
         return config.load(file).runtime_dir
     return Surroundings.read().runtime_dir
 
@@ -30,6 +33,8 @@ def runtime_dir_to_reload(runtime_dir: Path | None, file: Path | None) -> Path:
     try:
         return runtime_dir_of(runtime_dir, file)
     except ConfigurationError:
+        from gateway.config_files import read_tables
+
         assert file is not None
         named = read_tables(file).get("gateway", {})
         found = named.get("runtime_dir") if isinstance(named, dict) else None

@@ -97,3 +97,4 @@ def test_looking_once_tells_the_processor_share(scoreboard: Scoreboard) -> None:
     worker = read_once(scoreboard, over_s=0.001).workers[0]
     assert worker.cpu_percent is not None
     assert worker.cpu_percent >= 0
+    assert read_once(scoreboard, over_s=0).workers[0].cpu_percent is None
