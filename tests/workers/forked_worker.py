@@ -91,6 +91,11 @@ class ForkedWorker:
         send_message(self.channel, message.encode(), (memory, *(sock.fileno() for sock in self.sockets)))
         os.close(memory)
 
+    def forget_removed(self) -> None:
+        """Close our copies of the sockets that it was told no more of."""
+        for sock in set(self._opened).difference(self.sockets):
+            sock.close()
+
     def _open(self, listen: Listen) -> socket.socket:
         self._opened.append(open_listener(listen, self.settings))
         return self._opened[-1]
