@@ -9,9 +9,13 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LAB_ARGS ?=
 DIST_ARGS ?=
+DEPLOY_VENV := .venv-deploy
+DEPLOY_BIN := $(CURDIR)/$(DEPLOY_VENV)/bin
+DEPLOY_READY := $(DEPLOY_VENV)/.ready
+DEPLOY_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help start test check fix cover bench bench-smoke lab dist lock clean
+.PHONY: help start test check fix cover bench bench-smoke lab dist deploy-check deploy-test lock lock-deploy clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +70,19 @@ lab: $(READY) ## measure ladder, download and relays in a WAN emulated here; nee
 dist: $(READY) ## make what hosts install: dist/ with one archive of wheels; DIST_ARGS="--machine aarch64" for other hosts
 	$(BIN)/python deploy/dist.py $(DIST_ARGS)
 
+# What runs plays has an environment of its own: nothing of it is for gateways, or for their tests.
+$(DEPLOY_READY): requirements-deploy.txt
+	$(PYTHON) -m venv $(DEPLOY_VENV)
+	$(DEPLOY_BIN)/pip --quiet --disable-pip-version-check install --only-binary :all: --requirement requirements-deploy.txt
+	@touch $@
+
+deploy-check: $(DEPLOY_READY) ## judge the plays in deploy/ansible
+	cd deploy/ansible && export PATH="$(DEPLOY_BIN):$$PATH" && ansible-lint && \
+	ansible-playbook --inventory inventory.example --syntax-check *.yml
+
+deploy-test: $(DEPLOY_READY) dist ## deploy to three Debian hosts made here, and see how they fare; needs root; DEPLOY_ARGS="-k NAME"
+	MIDMILE_DEPLOY_ANSIBLE=$(DEPLOY_BIN)/ansible-playbook $(BIN)/python -m tests.deploy dist $(DEPLOY_ARGS)
+
 lock: ## write requirements-dev.txt anew from pyproject.toml
 	set -euo pipefail; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
@@ -74,6 +91,14 @@ lock: ## write requirements-dev.txt anew from pyproject.toml
 	{ head -1 requirements-dev.txt; "$$fresh/bin/pip" freeze --all | grep -vE '^(pip|midmile)\b'; } > "$$fresh/lock"; \
 	cp "$$fresh/lock" requirements-dev.txt
 
+lock-deploy: ## write requirements-deploy.txt anew from pyproject.toml
+	set -euo pipefail; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["deploy"])' \
+		| xargs "$$fresh/bin/pip" install --quiet --only-binary :all:; \
+	{ head -1 requirements-deploy.txt; "$$fresh/bin/pip" freeze; } > "$$fresh/lock"; \
+	cp "$$fresh/lock" requirements-deploy.txt
+
 clean: ## remove all that was made, the environment too
-	rm -rf $(VENV) build dist *.egg-info bench-results lab-results .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) $(DEPLOY_VENV) deploy/ansible/.ansible build dist *.egg-info bench-results lab-results .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
