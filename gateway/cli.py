@@ -131,6 +131,18 @@ def reload(config: Running = None, runtime_dir: RunningIn = None, json: Json = F
 
 
 @app.command(epilog=EXIT_CODES)
+def upgrade(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
+    """Have the running gateway go on with the code that is installed now; nobody is refused or reset meanwhile.
+
+    New code that cannot start changes nothing: exit code 3, or 4 where it is the configuration, and its last words.
+    """
+    from gateway.commands.upgrade import upgrade as run
+    from gateway.commands.where import runtime_dir_to_reload
+
+    end(run(runtime_dir_to_reload(runtime_dir, config), as_json=json))
+
+
+@app.command(epilog=EXIT_CODES)
 def status(config: Running = None, runtime_dir: RunningIn = None, json: Json = False) -> None:
     """Show the running gateway and each of its workers."""
     from gateway.commands.status import status as run

@@ -74,6 +74,7 @@ class ControlServer:
 
     def start(self) -> None:
         """Let operators in."""
+        self._listener.listen(CONNECTIONS_LIMIT)  # once more: who did last is whom operators take for the supervisor
         self._selector.register(self._listener, selectors.EVENT_READ, self._on_connection)
 
     def retire(self) -> None:

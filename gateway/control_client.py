@@ -20,6 +20,9 @@ ANSWER_S: Final = 3.0
 RELOAD_S: Final = 120.0
 """Within which a reload is over, one that is under way before it, and a worker that hangs meanwhile, included."""
 
+UPGRADE_S: Final = 90.0
+"""Within which an upgrade has succeeded or failed; its own limit is `gateway.upgrade.READY_S`."""
+
 _CHUNK: Final = 65_536
 
 
@@ -111,6 +114,42 @@ def reload(runtime_dir: Path, *, limit_s: float = RELOAD_S) -> Reloaded:
         case {"ok": False, "error": str(error), "exit_code": int(code), "problems": list(problems)}:
             return Reloaded(ExitCode(code), error, tuple(Problem(**each) for each in problems))
     raise NoAnswer(f"the gateway in {runtime_dir} did not take the order to reload")
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What became of an upgrade.
+
+    Attributes:
+        exit_code: OK; CONFIGURATION where the file is wrong; CANNOT_START where it could not be done.
+        error: why; empty where it was done.
+        pid: the supervisor's from now on.
+        old_pid: of the one that retires.
+        sessions: that it still has.
+    """
+
+    exit_code: ExitCode
+    error: str = ""
+    pid: int = 0
+    old_pid: int = 0
+    sessions: int = 0
+
+
+def upgrade(runtime_dir: Path, *, limit_s: float = UPGRADE_S) -> Upgraded:
+    """Have the gateway go on with the code that is installed now.
+
+    Raises:
+        NotRunning: nobody is there.
+        NoAnswer: the supervisor hangs.
+    """
+    with closing(_connect(runtime_dir, limit_s)) as connection:
+        reply: Any = next(_frames(connection, {"request": "upgrade"}), None)
+    match reply:
+        case {"ok": True, "pid": int(pid), "old_pid": int(old_pid), "sessions": int(count)}:
+            return Upgraded(ExitCode.OK, "", pid, old_pid, count)
+        case {"ok": False, "error": str(error), "exit_code": int(code)}:
+            return Upgraded(ExitCode(code), error)
+    raise NoAnswer(f"the gateway in {runtime_dir} did not take the order to upgrade")
 
 
 @dataclass(frozen=True, slots=True)

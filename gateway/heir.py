@@ -5,6 +5,7 @@ environment: what an upgrade has put in their place is what runs. That may be an
 leads to another one than before. No shell reads it, and nothing of it comes from whoever asked for the upgrade.
 """
 
+import logging
 import os
 import selectors
 import signal
@@ -19,12 +20,14 @@ from pools.net.errors import StartError
 HANDOVER_VARIABLE: Final = "MIDMILE_HANDOVER"
 """In the new supervisor's environment: the number of the descriptor by which it hears from the old one."""
 
+_log = logging.getLogger(__name__)
+
 _TAIL_BYTES: Final = 4_096
 _READ_BYTES: Final = 65_536
 
 
 class Heir:
-    """A supervisor that was just started. Its stderr comes here until it is given the log's, and goes on to ours.
+    """A supervisor that was just started. What it says on stderr comes into our log, until it has that one itself.
 
     Args:
         process: with stderr a pipe.
@@ -109,8 +112,8 @@ class Heir:
                 self._selector.unregister(self._stderr)
                 self._stderr.close()
             self._tail = (self._tail + said)[-_TAIL_BYTES:]
-            sys.stderr.buffer.write(said)
-            sys.stderr.flush()
+            for line in said.decode(errors="replace").splitlines():
+                _log.warning("the new supervisor says: %s", line)
 
     def _bury(self) -> None:
         if self._pidfd < 0:

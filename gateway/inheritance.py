@@ -23,6 +23,7 @@ OFFER_S: Final = 10.0
 """Within which all that is handed over must have come: it was sent before we began."""
 
 _STDERR: Final = 2
+_TRANSPORTS: Final = tuple(Transport)
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ class Inheritance:
                     case other:
                         close_all(descriptors)
                         raise StartError(f"expected what the supervisor before hands over; found {other or 'its end'}")
-        except (ChannelError, ProtocolError, ValueError) as error:
+        except (ChannelError, ProtocolError) as error:
             raise StartError(f"the supervisor before hands over what cannot be taken: {error}") from error
 
     def _check(self, offer: handover.Offer, found: int) -> None:
@@ -132,7 +133,7 @@ class Inheritance:
     def _take(self, kind: Kind, key: list[str | int | bool], descriptors: list[int]) -> None:
         """Keep what came in one message."""
         match kind, key:
-            case Kind.GROUP, [str(address), str(transport), bool(transparent), bool(dual_stack)]:
+            case Kind.GROUP, [str(address), transport, bool(transparent), bool(dual_stack)] if transport in _TRANSPORTS:
                 name = GroupKey(address, Transport(transport), transparent, dual_stack)
                 self.sockets.groups.setdefault(name, []).extend(map(_socket, descriptors))
             case Kind.ADMIN, [str(address)] if len(descriptors) == 1:

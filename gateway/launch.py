@@ -70,6 +70,7 @@ def launch(
         try:
             if inheritance := Inheritance.from_environment():
                 kept.callback(inheritance.close)
+                logs.configure(settings.log_format, "supervisor")  # where the supervisor before has it
             with ExitStack() as owned:
                 gateway = _Gateway(settings, config, owned, notifier, inheritance)
                 gateway.read = read or _no_file

@@ -77,7 +77,9 @@ class RuntimeDir:
             _check(path)
             if not _is_same_file(lock, pid_file(path)):
                 raise StartError(f"runtime directory {path}: expected the one that the gateway holds; found another")
-        return cls(path, lock)
+        held = cls(path, lock)
+        held._is_ours = False
+        return held
 
     @property
     def lock(self) -> int:
@@ -93,6 +95,7 @@ class RuntimeDir:
         with _refusals(self.path):
             os.rename(next_scoreboard_file(self.path), scoreboard_file(self.path))
             self._name_holder()
+        self._is_ours = True
 
     def clear_next(self) -> None:
         """Remove what a supervisor left that has not taken over."""

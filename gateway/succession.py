@@ -1,6 +1,7 @@
 """Upgrades of this gateway, from its own side: whether one may begin, and what becomes of us when it has succeeded."""
 
 import logging
+import os
 import selectors
 import signal
 from typing import Final, Protocol
@@ -103,8 +104,9 @@ class Succession:
 
     def abort(self, why: str) -> None:
         """End an upgrade that is under way."""
-        if self._upgrade is not None:
+        if self._upgrade is not None and self.is_under_way:
             self._upgrade.abort(why)
+            self._answer(_no(ExitCode.CANNOT_START, why))
 
     def turn(self, now_s: float) -> None:
         """Do what is due by the clock."""
@@ -121,7 +123,11 @@ class Succession:
         """Tell the successor what was counted since, and how many sessions are left; once more before the end."""
         if self._upgrade is not None and self._unsaid is not None:
             self._say_totals(self._unsaid)
-            self._upgrade.channel.say(handover.Left(sessions=self._household.supervisor.crew.sessions()))
+            self._say_left()
+
+    def _say_left(self) -> None:
+        assert self._upgrade is not None
+        self._upgrade.channel.say(handover.Left(sessions=self._household.supervisor.crew.sessions()))
 
     def _say_totals(self, unsaid: Unsaid) -> None:
         assert self._upgrade is not None
@@ -166,6 +172,7 @@ class Succession:
         self._say_totals(self._unsaid)
         household.part(heir.pid)
         self._upgrade.give()
+        self._say_left()
         has_unused = household.belongings().holdings.deafen_only(ready.unused)
 
         def linger_s(slot: Slot) -> float:
@@ -173,17 +180,19 @@ class Succession:
 
         _log.info("upgraded: pid %d is the supervisor from here on", heir.pid)
         household.supervisor.retire(household.retire_s, linger_s)
-        self._answer({"ok": True, "pid": heir.pid, "sessions": household.supervisor.crew.sessions()})
+        sessions = household.supervisor.crew.sessions()
+        self._answer({"ok": True, "pid": heir.pid, "old_pid": os.getpid(), "sessions": sessions})
 
     def _failed(self) -> None:
         assert self._upgrade is not None
         code, why = self._upgrade.exit_code, self._upgrade.why
         _log.error("not upgraded, this supervisor goes on: %s", why)
         belongings = self._household.belongings()
-        belongings.holdings.restore()
         belongings.runtime.clear_next()
-        if self._admin is not None:
-            self._household.supervisor.crew.add(self._admin.role)
+        if self._household.supervisor.phase is Phase.RUNNING:
+            belongings.holdings.restore()
+            if self._admin is not None:
+                self._household.supervisor.crew.add(self._admin.role)
         self._upgrade = self._ready = self._admin = None
         self._answer(_no(code, why))
 

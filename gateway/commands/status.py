@@ -1,5 +1,6 @@
 """`gateway status`: from the scoreboard, so that it works while the supervisor hangs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,21 @@ def _heading(found: GatewayStatus, told: dict[str, Any] | None) -> str:
     if told:
         lines.append(f"configuration {told['config'] or 'embedded default'}; admin {told['admin'] or 'off'}")
         lines += _reloads(found, told)
+        lines += _retiring(told["retiring"])
         lines += _early_syn(told["early_syn"])
         rows = [[each["name"], each["mode"], each["address"], each["to"]] for each in told["listeners"]]
         lines += ["", table(["listener", "mode", "address", "to"], rows)]
         windows = first_windows.lines(told["peers"], found.links)
         lines += ["", *windows] if windows else []
     return "\n".join(lines)
+
+
+def _retiring(supervisors: Sequence[dict[str, Any]]) -> list[str]:
+    """Tell of supervisors that see out the sessions of before an upgrade."""
+    return [
+        f"pid {each['pid']} retires since {duration_text(each['since_s'])}, sessions {each['sessions']}"
+        for each in supervisors
+    ]
 
 
 def _reloads(found: GatewayStatus, told: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ class Gateway:
     def __init__(self, runtime_dir: Path, wish: dict[str, object], *, may_capture: bool = True) -> None:
         self.runtime_dir = runtime_dir
         usual = {"port": 0, "workers": 1, "peers": 0, "heartbeat_s": 10.0, "main": "serve", "broker": "serve"}
+        usual |= {"next": str(runtime_dir.with_name("next")), "ready_s": 60.0}
         wish = usual | {"early_syn": False, "memory_limit": 0, "runtime_dir": str(runtime_dir)} | wish
         rights = [] if may_capture or os.geteuid() else ["setpriv", "--bounding-set=-net_raw"]
         self.process = subprocess.Popen(
@@ -101,8 +102,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 
     yield start_one
     for gateway in started:
-        if gateway.process.poll() is None:
+        with suppress(ProcessLookupError):  # the usual case: nobody is left, of a successor neither
             os.killpg(gateway.process.pid, signal.SIGKILL)
-            gateway.process.wait(LIMIT_S)
+        gateway.process.wait(LIMIT_S)
         assert gateway.process.stderr is not None
         gateway.process.stderr.close()

@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway import config
+from gateway import config, upgrade
+from gateway.exit_codes import ExitCode
+from gateway.inheritance import tell_failure
 from gateway.launch import launch
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
@@ -37,14 +39,23 @@ class SmallWorker:
         self.listeners = list(post.listeners)
         self.staying: list[socket.socket] = []
         self.broker: socket.socket | None = None
+        self.is_held = post.held
 
-    def run(self) -> int:
+    def begin(self) -> None:
+        self.is_held = False
         self.post.row[Cell.STATE] = ChildState.READY
         send_message(self.post.channel, ReportMessage(Report.READY).encode())
-        while self.listeners or self.staying:
+
+    def run(self) -> int:
+        if self.is_held:
+            send_message(self.post.channel, ReportMessage(Report.HELD).encode())
+        else:
+            self.begin()
+        while self.is_held or self.listeners or self.staying:
             self.post.row[Cell.HEARTBEAT_NS] = monotonic_ns()
             self.post.row[Cell.SESSIONS] = len(self.staying)
-            ready, _, _ = select.select([self.post.channel, *self.listeners, *self.staying], [], [], 0.1)
+            listeners = [] if self.is_held else self.listeners
+            ready, _, _ = select.select([self.post.channel, *listeners, *self.staying], [], [], 0.1)
             for sock in ready:
                 self.serve(sock)
         return 0
@@ -62,7 +73,11 @@ class SmallWorker:
                 sock.close()
 
     def accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:  # another supervisor's worker was faster
+            return
+        self.post.row.add(Cell.SESSIONS_TOTAL)
         connection.setblocking(True)
         word = connection.recv(100)
         if word == b"stay":
@@ -97,11 +112,15 @@ class SmallWorker:
             self.broker = socket.socket(fileno=descriptors.pop())
             self.broker.setblocking(True)
             return
+        if order is Order.BEGIN:
+            self.begin()
+            return
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as operator:
                 row = SessionRow("small", "192.0.2.1:50000", "192.0.2.2:443", 61.0, 2048, 10, 1500, 0, 90_000, 3)
                 operator.sendall(b"".join(row_frames([row])))
         if order is not Order.SESSIONS:
+            self.is_held = False
             self.post.row[Cell.STATE] = ChildState.DRAINING
             for listener in self.listeners:
                 listener.close()
@@ -167,6 +186,16 @@ BROKER_MAINS = {"serve": lambda post: SmallBroker(post).run(), "cannot boot": ca
 
 
 def main(wish: dict[str, Any]) -> int:
+    if os.path.exists(wish["next"]):  # another version of this program was installed
+        wish |= json.loads(Path(wish["next"]).read_text())
+    upgrade.READY_S = wish["ready_s"]  # type: ignore[misc]  # shorter than anybody would want to wait for
+    if wish["main"] == "crash":
+        raise RuntimeError("this version is broken")
+    if wish["main"] == "wrong file":
+        tell_failure(ExitCode.CONFIGURATION, "listen[0].bind: must be an address; found nowhere")
+        return ExitCode.CONFIGURATION
+    if wish["main"] == "hang":
+        hang()
     settings = config.default()
     bind = Endpoint("127.0.0.1", wish["port"])
     settings = replace(

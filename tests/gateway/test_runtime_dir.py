@@ -37,6 +37,7 @@ def test_a_successor_holds_it_too_and_then_alone(tmp_path: Path) -> None:
     before = RuntimeDir.claim(tmp_path)
     scoreboard_file(tmp_path).write_text("before")
     pid_file(tmp_path).write_text("1\n")
+    RuntimeDir.inherit(tmp_path, os.dup(before.lock)).release()  # one that could not take over
     after = RuntimeDir.inherit(tmp_path, os.dup(before.lock))
     next_scoreboard_file(tmp_path).write_text("after")
     assert (pid_file(tmp_path).read_text(), scoreboard_file(tmp_path).read_text()) == ("1\n", "before")

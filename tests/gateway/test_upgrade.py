@@ -1,0 +1,143 @@
+"""A supervisor starts its successor and hands the gateway to it: real processes, whose workers do little."""
+
+import json
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from gateway.control_client import Upgraded, ask, drain, upgrade, wait_for_end
+from gateway.exit_codes import ExitCode
+from pools.net.scoreboard import Cell, Scoreboard
+
+Start = Callable[..., Any]
+
+
+def install(gateway: Any, **wish: object) -> None:
+    """Have whoever starts from now on be another version."""
+    gateway.runtime_dir.with_name("next").write_text(json.dumps(wish))
+
+
+def status(gateway: Any) -> dict[str, Any]:
+    return ask(gateway.runtime_dir, {"request": "status"})
+
+
+def sessions_total(gateway: Any) -> int:
+    with closing(Scoreboard.open(gateway.runtime_dir / "scoreboard")) as board:
+        return sum(board.row(index)[Cell.SESSIONS_TOTAL] for index in range(board.rows))
+
+
+def wait_dead(pid: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    assert waiting.poll(30_000)
+    os.close(pidfd)
+
+
+def is_alive(session: Any) -> bool:
+    session.sendall(b"still here")
+    return bool(session.recv(100) == b"still here")
+
+
+def test_a_successor_takes_over_and_the_old_one_ends_with_its_last_session(start: Start) -> None:
+    gateway = start(workers=2, peers=1).wait_ready()
+    old, before = gateway.process.pid, gateway.who()[1]
+    with gateway.stay() as session:
+        found = upgrade(gateway.runtime_dir)
+        assert (found.exit_code, found.old_pid, found.sessions) == (ExitCode.OK, old, 1)
+        assert (gateway.runtime_dir / "supervisor.pid").read_text() == f"{found.pid}\n"
+        now = status(gateway)
+        assert (now["pid"], now["phase"]) == (found.pid, "running")
+        assert [(each["pid"], each["sessions"]) for each in now["retiring"]] == [(old, 1)]
+        assert before != gateway.who()[1] in [worker["pid"] for worker in now["workers"]]
+        assert is_alive(session)
+        assert sessions_total(gateway) == 3  # one stays, two asked who is there
+    assert gateway.end() == 0
+    gateway.wait_for(rf"the supervisor before, pid {old}, has ended; sessions left 0\n")
+    assert status(gateway)["retiring"] == []
+    assert sessions_total(gateway) == 3
+    ending = drain(gateway.runtime_dir)
+    assert ending.pid == found.pid
+    assert wait_for_end(ending.pidfd, 30)
+    os.close(ending.pidfd)
+    assert list(gateway.runtime_dir.iterdir()) == []
+    assert "Traceback" not in gateway.rest()
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "words"),
+    [
+        ({"main": "crash"}, ExitCode.CANNOT_START, "RuntimeError: this version is broken"),
+        ({"main": "wrong file"}, ExitCode.CONFIGURATION, "listen[0].bind: must be an address; found nowhere"),
+        ({"main": "cannot boot"}, ExitCode.CANNOT_START, "slot 0 lacks what it needs"),
+        ({"main": "hang"}, ExitCode.CANNOT_START, "it was not ready within 2 s"),
+    ],
+)
+def test_a_successor_that_cannot_start_changes_nothing(
+    start: Start, wish: dict[str, object], code: ExitCode, words: str
+) -> None:
+    gateway = start(ready_s=2.0 if wish["main"] == "hang" else 60.0).wait_ready()
+    files = sorted(path.name for path in gateway.runtime_dir.iterdir())
+    with gateway.stay() as session:
+        before = gateway.who()
+        install(gateway, **wish)
+        found = upgrade(gateway.runtime_dir)
+        assert found.exit_code is code
+        assert words in found.error
+        assert gateway.who() == before
+        assert is_alive(session)
+        assert status(gateway)["pid"] == gateway.process.pid
+        assert sorted(path.name for path in gateway.runtime_dir.iterdir()) == files
+        gateway.wait_for(r"not upgraded, this supervisor goes on: ")
+        if wish["main"] == "cannot boot":
+            install(gateway)
+            assert upgrade(gateway.runtime_dir).exit_code is ExitCode.OK  # another attempt may succeed
+            assert is_alive(session)
+
+
+def test_there_is_one_upgrade_at_a_time_and_a_drain_ends_it(start: Start) -> None:
+    gateway = start().wait_ready()
+    install(gateway, main="hang")
+    found: list[Upgraded] = []
+    asking = threading.Thread(target=lambda: found.append(upgrade(gateway.runtime_dir)))
+    asking.start()
+    heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+    second = upgrade(gateway.runtime_dir)
+    assert (second.exit_code, second.error) == (ExitCode.CANNOT_START, "another upgrade, or a reload, is under way")
+    gateway.process.send_signal(signal.SIGTERM)
+    wait_dead(heir)
+    asking.join(30)
+    assert "told to end" in found[0].error
+    assert gateway.end() == 0
+
+
+def test_what_retires_ends_with_the_gateway(start: Start) -> None:
+    gateway = start().wait_ready()
+    with gateway.stay():
+        gateway.process.send_signal(signal.SIGUSR2)
+        heir = int(gateway.wait_for(r"upgraded: pid (\d+) is the supervisor from here on\n")[1])
+        gateway.wait_for(r"ready: listening on ")
+        ending = drain(gateway.runtime_dir, limit_s=0.2)
+        assert (ending.pid, ending.sessions) == (heir, 1)
+        assert gateway.end() == 0
+        assert wait_for_end(ending.pidfd, 30)
+        os.close(ending.pidfd)
+
+
+def test_a_retiring_supervisor_that_is_killed_is_forgotten(start: Start) -> None:
+    gateway = start().wait_ready()
+    with gateway.stay():
+        assert upgrade(gateway.runtime_dir).sessions == 1
+        gateway.process.kill()
+        gateway.wait_for(rf"the supervisor before, pid {gateway.process.pid}, has ended; sessions left 1\n")
+        assert status(gateway)["retiring"] == []
+        assert gateway.who()[1]
