@@ -23,7 +23,7 @@ from pools.net.clock import monotonic_ns
 from pools.net.link_board import LinkCell
 from pools.net.scoreboard import Cell, ChildState, Layout, Scoreboard
 from tests.scenarios.harness.browser import Browser, browsing
-from tests.scenarios.harness.configuration import forward
+from tests.scenarios.harness.configuration import forward, proxy, to_toml
 from tests.scenarios.harness.overlay import Chain, Station, running_chain
 from tests.scenarios.peers_under_test import Destination, connect
 
@@ -66,6 +66,14 @@ def send_a_megabyte(chain: Chain, destination: Destination) -> None:
             left -= len(far.recv(left))
 
 
+def add_listener(chain: Chain, name: str) -> None:
+    """Give the first gateway one more listener, by a reload."""
+    file = chain["oregon"].runtime_dir.with_suffix(".toml")
+    file.write_text(to_toml([proxy(name=name)], {}) + file.read_text())
+    done = chain["oregon"].command("reload")
+    assert done.returncode == 0, done.stderr
+
+
 def is_in(selector: str, pattern: str) -> str:
     """Give an expression that is true when a pattern is found in an element's text."""
     return f"new RegExp({json.dumps(pattern)}).test(document.querySelector({json.dumps(selector)}).innerText)"
@@ -76,7 +84,9 @@ def label(selector: str) -> str:
     return f"document.querySelector({json.dumps(selector)}).getAttribute('aria-label')"
 
 
-def test_a_gateway_is_shown_as_it_is_and_said_to_be_out_of_reach_once_it_is(tmp_path: Path, browser: Browser) -> None:
+def test_a_gateway_is_shown_as_it_is_through_a_reload_and_as_out_of_reach_once_it_is(
+    tmp_path: Path, browser: Browser
+) -> None:
     with Destination() as destination, two_gateways(tmp_path, destination) as chain:
         host, port = chain["oregon"].admin
         origin = f"http://{host}:{port}/"
@@ -89,11 +99,17 @@ def test_a_gateway_is_shown_as_it_is_and_said_to_be_out_of_reach_once_it_is(tmp_
             browser.wait_for(is_in("#pools tbody tr", r"^mumbai\s+up\s+[\d.]+ ms\s.* %\s+1\s"))
             browser.wait_for(is_in("#listeners tbody tr", r"^orders\s+forward\s.*\smumbai\s+1\s+2\s+0\s"))
             browser.wait_for(is_in("#sessions strong", "^1$"))
-        browser.wait_for(f"/at most [1-9][0-9.]* [kM]bit.s in the last 10 minutes/.test({label('#throughput svg')})")
+        has_moved = f"/at most [1-9][0-9.]* [kM]bit.s in the last 10 minutes/.test({label('#throughput svg')})"
+        browser.wait_for(has_moved)
         assert browser.evaluate(label("#map svg")).startswith("Map of 1 peer: 1 up.")
         assert browser.evaluate(is_in("#workers tbody tr", r"^0\s+\S+\s+ready\s"))
         assert browser.complaints == []
         assert [url for url in browser.requests if not url.startswith(origin)] == []
+        add_listener(chain, "late")
+        browser.wait_for(is_in("#listeners", r"\nlate\s+mixed\s"))
+        browser.wait_for(is_in("#about", r"configuration no\. 2, reloaded .* ago$"))
+        assert browser.evaluate(has_moved)  # though the process that told it is another
+        assert browser.complaints == []
         chain["mumbai"].end()
         browser.wait_for(is_in("#incidents", "mumbai: link went down"))
         browser.wait_for(is_in("#map-title", "0 of 1 up"))

@@ -38,6 +38,7 @@ _FLAGS: Final = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+_PATIENCE_S: Final = 2 * LIMIT_S  # to begin with, 300 MB of program are read
 _LOOK_S: Final = 0.05
 _DOMAINS: Final = ("Page", "Runtime", "Log", "Network")
 
@@ -60,12 +61,13 @@ class Browser:
         self._commands = 0
         self._answers: dict[int, dict[str, Any]] = {}
         self._held = b""
+        program = require("chromium")
         hears, self._writes = os.pipe()
         self._reads, says = os.pipe()
         # It hears commands on descriptor 3 and answers on 4.
         descriptors = f'exec "$@" 3<&{hears} 4>&{says}'
         self._process = subprocess.Popen(
-            ["bash", "-c", descriptors, "bash", require("chromium"), *_FLAGS, f"--user-data-dir={directory}/profile"],
+            ["bash", "-c", descriptors, "bash", program, *_FLAGS, f"--user-data-dir={directory}/profile"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -76,6 +78,9 @@ class Browser:
         os.close(hears)
         os.close(says)
         self._session = ""
+
+    def start(self) -> None:
+        """Return once it has a tab and tells what goes on there."""
         target = self._command("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in _DOMAINS:
@@ -148,9 +153,9 @@ class Browser:
         return result
 
     def _until(self, fact: Callable[[], bool], *, expected: str) -> None:
-        until_s = monotonic_s() + LIMIT_S
+        until_s = monotonic_s() + _PATIENCE_S
         while not fact():
-            assert monotonic_s() < until_s, f"expected within {LIMIT_S:g} s that {expected}; found {self.complaints}"
+            assert monotonic_s() < until_s, f"expected in {_PATIENCE_S:g} s that {expected}; found {self.complaints}"
             if select.select([self._reads], [], [], _LOOK_S)[0]:
                 self._hear()
 
@@ -182,6 +187,7 @@ def browsing(directory: Path) -> Iterator[Browser]:
     """Run a browser for as long as the block lasts."""
     browser = Browser(directory)
     try:
+        browser.start()
         yield browser
     finally:
         browser.close()
