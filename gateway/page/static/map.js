@@ -119,7 +119,7 @@ function label({ peer, side, x, y, labelX, labelY }) {
   const from = x + side * (NODE + 2);
   const isMoved = Math.hypot(labelX - from, labelY - y) > 6;
   const at = { x: labelX + side * (isMoved ? 6 : 0), y: labelY + 4, "text-anchor": side > 0 ? "start" : "end" };
-  const value = peer.state === "up" ? milliseconds(peer.rtt_us) : peer.state;
+  const value = peer.state === "up" ? milliseconds(peer.rtt_us || null) : peer.state;
   const name = svg("tspan", { class: "name" }, shortened(peer.name));
   const fact = svg("tspan", { class: `fact ${peer.state}` }, value);
   const words = svg("text", { class: "label halo", ...at }, ...(side > 0 ? [name, " ", fact] : [fact, " ", name]));

@@ -30,8 +30,8 @@ const incidents = new Table(at("incidents"), [
 const pools = new Table(at("pools"), [
   { head: "peer", heads: true, kind: "name", cell: (each) => ({ text: each.name, title: each.address }) },
   { head: "link", cell: (each) => ({ text: each.state, tone: each.state }) },
-  { head: "RTT", kind: "number", title: "smoothed round-trip time of probes", cell: (each) => milliseconds(each.rtt_us) },
-  { head: "±", kind: "number wide", title: "its variation", cell: (each) => milliseconds(each.rtt_variation_us) },
+  { head: "RTT", kind: "number", title: "smoothed round-trip time of probes", cell: (each) => milliseconds(each.rtt_us || null) },
+  { head: "±", kind: "number wide", title: "its variation", cell: (each) => milliseconds(each.rtt_us ? each.rtt_variation_us : null) },
   { head: "loss", kind: "number wide", title: "lost probes, of the recent ones", cell: (each) => ({ text: percent(each.loss), tone: each.loss > 0.02 ? "warning" : "" }) },
   { head: "in use", kind: "number", title: "legs that carry a session", cell: (each) => count(each.lent) },
   { head: "idle", kind: "number", title: "legs that wait for a session", cell: idle },

@@ -35,7 +35,7 @@ export function perSecond(number) {
 }
 
 export function milliseconds(microseconds) {
-  return microseconds ? `${digits(microseconds / 1000)} ms` : NONE;
+  return microseconds != null ? `${digits(microseconds / 1000)} ms` : NONE;
 }
 
 export function percent(share, of = 1) {
