@@ -50,6 +50,21 @@ def test_a_leg_goes_on_counting_sessions_in_another_worker(tmp_path: Path) -> No
             leg.close()
 
 
+def test_one_that_retires_keeps_no_leg_but_those_of_sessions(world: World) -> None:
+    client = world.client()
+    lent = world.take(client)
+    wait_until(lambda: world.cache(client).idle)
+    client.retire()
+    assert (world.cache(client).idle, client.take(NAME)) == ((), None)
+    dialled = client.dial(NAME, limit_s=LIMIT_S)
+    for leg in (lent, dialled):
+        hold_session(leg)
+        assert leg.fd < 0
+    assert world.cache(client).lent_count == 0
+    wait_until(lambda: world.broker.shows(LinkCell.LENT) == 0, "no leg that a worker has")
+    client.close()
+
+
 def test_a_miss_dials_and_the_leg_stays(world: World) -> None:
     client = world.client()
     wait_until(lambda: world.broker.shows(LinkCell.FILLED_TOTAL))
