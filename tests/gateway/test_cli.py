@@ -251,17 +251,17 @@ def test_health_judges_by_the_running_gateways_limit_while_its_supervisor_hangs(
     assert "worker 0 gave its last heartbeat" in done.stdout
 
 
-def test_health_of_a_draining_gateway_is_degraded_and_stop_says_for_how_long(start: Start) -> None:
+def test_health_of_a_draining_gateway_is_degraded_and_drain_says_for_how_long(start: Start) -> None:
     gateway = start().wait_ready()
     where = ["--runtime-dir", str(gateway.runtime_dir)]
-    with gateway.stay() as session, gateway_process("stop", *where) as stopping:
+    with gateway.stay() as session, gateway_process("drain", *where) as draining:
         gateway.wait_for(r"told to drain by pid \d+ of user \d+\n")
         gateway.wait_for(r"draining: sessions left 1, up to 30 s")
         session.sendall(b"x")
         assert session.recv(100) == b"x"
         told = gateway_command("health", *where)
         session.close()
-        _, said = stopping.communicate(timeout=60)
+        _, said = draining.communicate(timeout=60)
     assert told.returncode == ExitCode.OK
     assert told.stdout.startswith("degraded\n  draining: ")  # and on a busy machine perhaps of a loop that is late
     assert "draining: sessions left 1, up to 30 s" in said
