@@ -30,6 +30,7 @@ class Yard:
         self.floor = floor
         self.world = World(floor)
         self.gate = Gate(floor, key_file(folder))
+        self.clients: list[socket.socket] = []
         sessions = self.world.sessions
         sessions.listens += (replace(sessions.listens[0], name="overlay", mode=Mode.OVERLAY, to=None),)
         self.listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
@@ -52,6 +53,7 @@ class Yard:
         """Connect to one of the listeners."""
         client = socket.create_connection(self.addresses[index])
         client.setblocking(False)
+        self.clients.append(client)
         self.floor.keep(client)
         return client
 
@@ -183,3 +185,41 @@ def test_without_descriptors_peers_wait_too_and_come_in_before_there_is_room_for
 def test_where_no_overlay_is_a_peer_s_connection_is_closed(tmp_path: Path) -> None:
     with Floor() as floor, Yard(floor, tmp_path, with_overlay=False) as yard:
         assert rest_of(yard.connect(1))[0] == b""
+
+
+def test_one_that_retires_takes_who_waits_as_room_comes_and_closes_behind_the_last(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        yard.fill()
+        yard.connect(0)
+        yard.acceptor.retire(linger_s=0.01)
+        turn_until(lambda: 1 not in yard.acceptor._sockets)  # nobody waits there
+        first, second, _third = yard.clients
+        reset(first)
+        turn_until(lambda: yard.world.tally_of(0).total == 2)
+        assert not yard.acceptor.is_closed
+        reset(second)
+        turn_until(lambda: yard.world.tally_of(0).total == 3)
+        turn_until(lambda: yard.acceptor.is_closed)
+        assert yard.world.row[Cell.ACCEPT_PAUSED] == 1  # of its successor it knows nothing
+
+
+def test_one_that_retires_goes_on_accepting_for_a_while(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard:
+        yard.acceptor.retire(linger_s=60.0)
+        yard.peer_comes_in()
+        client = yard.connect(0)
+        turn_until(lambda: yard.world.sessions.live == 1)
+        assert not yard.acceptor.is_closed
+        reset(client)
+
+
+def test_what_lives_on_elsewhere_is_left_at_once_with_who_waits(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard, yard.listeners[0].dup() as elsewhere:
+        yard.fill()  # and one more waits
+        yard.acceptor.retire(linger_s=60.0, elsewhere=[0])
+        yard.peer_comes_in()
+        yard.acceptor.retire(linger_s=0.0)
+        assert yard.acceptor.is_closed
+        yard.acceptor.close()  # harmless
+        floor.keep(elsewhere.accept()[0])
+        assert yard.world.sessions.live == 1

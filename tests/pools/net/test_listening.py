@@ -98,3 +98,13 @@ def test_a_refusal_says_what_to_do_or_what_the_kernel_says(number: int, words: s
     message = str(listening.ListenError("bind", number))
     assert message.startswith(f"cannot bind: {errno.errorcode[number]} (")
     assert words in message
+
+
+def test_who_waits_in_a_queue_is_seen_and_left_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert not listening.has_waiting(listener)
+        with socket.create_connection(listener.getsockname()):
+            assert listening.has_waiting(listener)
+            assert listening.has_waiting(listener)
+            listener.accept()[0].close()
+            assert not listening.has_waiting(listener)
