@@ -22,7 +22,7 @@ from tests.deploy.base_image import ImageError, image
 
 _ALONE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 _STORY: Final = "tests/deploy/test_an_overlay.py"
-_PYTEST: Final = ("-m", "pytest", _STORY, "--numprocesses=0", "--exitfirst", "--verbose", "--timeout=900")
+_PYTEST: Final = ("-m", "pytest", _STORY, "--numprocesses=0", "--exitfirst", "--verbose", "--timeout=1800")
 
 
 def run(dist: Path, arguments: Sequence[str]) -> int:

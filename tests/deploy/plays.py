@@ -4,15 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from pools.net.clock import monotonic_s
 
 ANSIBLE: Final = Path(__file__).parents[2] / "deploy" / "ansible"
 _RECAP: Final = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s", re.MULTILINE)
-_LIMIT_S: Final = 600
+_LIMIT_S: Final = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +50,26 @@ class Controller:
     scratch: Path
     program: str
 
+    @property
+    def transcript(self) -> Path:
+        """What all plays have said."""
+        return self.scratch / "plays.log"
+
     def play(self, book: str, *arguments: str) -> Played:
         """Run a playbook."""
         began_s = monotonic_s()
-        done = subprocess.run(
-            [self.program, "-i", str(self.inventory), str(ANSIBLE / f"{book}.yml"), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=_LIMIT_S,
-            env=self._environment(),
-        )
-        print(
-            f"{book} {' '.join(arguments)}: {monotonic_s() - began_s:.0f} s, exit code {done.returncode}",
-            file=sys.stderr,
-        )
-        rows = _RECAP.findall(done.stdout)
+        command = [self.program, "-i", str(self.inventory), str(ANSIBLE / f"{book}.yml"), *arguments]
+        with self.transcript.open("a+", encoding="utf-8") as transcript:
+            begin = transcript.tell()
+            exit_code = _run(command, self._environment(), transcript)
+            transcript.seek(begin)
+            output = transcript.read()
+        took = f"{monotonic_s() - began_s:.0f} s, exit code {exit_code}"
+        print(f"{book} {' '.join(arguments)}: {took}", file=sys.stderr)
+        rows = _RECAP.findall(output)
         changed = {host: int(number) for host, _, number, _, _ in rows}
         failed = tuple(host for host, _, _, unreachable, bad in rows if int(unreachable) or int(bad))
-        return Played(done.returncode, done.stdout, changed, failed)
+        return Played(exit_code, output, changed, failed)
 
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
@@ -84,3 +84,19 @@ class Controller:
             "ANSIBLE_NOCOLOR": "1",
             "LC_ALL": "C.UTF-8",
         }
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], transcript: TextIO) -> int:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=transcript,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=_LIMIT_S,
+            env=environment,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        transcript.write(f"not done within {_LIMIT_S} s\n")
+        return -1
