@@ -30,13 +30,16 @@ def glyphs_for(encoding: str) -> Glyphs:
     return UNICODE if encoding.lower().replace("-", "").startswith("utf") else ASCII
 
 
-def chart(values: Sequence[float], *, cells: int, bars: str) -> str:
-    """Draw values as a row of at most `cells` bars, the greatest full; whatever is above 0 shows.
+def chart(values: Sequence[float], *, cells: int, bars: str, full: float = 0.0) -> str:
+    """Draw values as a row of at most `cells` bars; whatever is above 0 shows.
 
     Where there are more values than cells, each bar is the mean of as many neighbours as it takes.
+
+    Args:
+        full: what a full bar stands for, at least the greatest of those that are drawn.
     """
     drawn = _narrowed(values, cells)
-    most = max(drawn, default=0.0)
+    most = max([full, *drawn])
     return "".join(bars[max(1, round(each / most * (len(bars) - 1)))] if each > 0 else bars[0] for each in drawn)
 
 

@@ -76,7 +76,7 @@ def _heading(view: View, glyphs: Glyphs, size: Size | None) -> Iterator[Text]:
 
 def _name(view: View, size: Size | None) -> Text:
     told, status = view.sample.told, view.sample.status
-    line = Text(told.get("name", "gateway"), HEAD)
+    line = Text().append(told.get("name", "gateway"), HEAD)
     version = f"midmile {told['version']}  " if "version" in told else ""
     up = duration_text(status.uptime_s)
     line.append(f"  {version}pid {status.supervisor_pid}  up {up}  configuration {status.config_generation}", "")
@@ -88,7 +88,7 @@ def _name(view: View, size: Size | None) -> Text:
 def _verdict(view: View, glyphs: Glyphs, *, most: int) -> Iterator[Text]:
     level, reasons = view.verdict.level, [reason.text for reason in view.verdict.reasons]
     lines = [Text("  ".join(["", reason])) for reason in reasons[:most]] or [Text()]
-    lines[0] = Text(level.value, _LEVELS[level]).append_text(lines[0])
+    lines[0] = Text().append(level.value, _LEVELS[level]).append_text(lines[0])
     if (missing := len(reasons) - most) > 0:
         lines[-1].append(f"  {glyphs.more} {missing} more: gateway health", FAINT)
     yield from lines
@@ -112,4 +112,4 @@ def _chart(view: View, glyphs: Glyphs) -> Text:
     now = view.rates.moved_bytes if view.rates else 0.0
     line = Text(f"Mbit/s {figures.megabits(now):>5}  ")
     line.append(chart(view.trail, cells=CELLS, bars=glyphs.bars), "cyan")
-    return line.append(f"  last minute, peak {figures.megabits(max(view.trail))}", FAINT)
+    return line.append(f"  last minute, peak {figures.megabits(max(now, *view.trail))}", FAINT)

@@ -22,6 +22,7 @@ _STALE_S: Final = 5.0
 
 def workers(lines: Sequence[WorkerLine], glyphs: Glyphs) -> Table[WorkerLine]:
     """Give the table of workers; of many, those that are not ready and those with most work are shown."""
+    busiest = max((rate for line in lines for rate in line.trail), default=0.0)
     columns: list[Column[WorkerLine]] = [
         Column("WORKER", lambda line: Cell(str(line.status.slot))),
         Column("STATE", _child_state, least=8, is_left=True),
@@ -39,7 +40,7 @@ def workers(lines: Sequence[WorkerLine], glyphs: Glyphs) -> Table[WorkerLine]:
         Column("FDS", lambda line: _number(line.status.descriptors), rank=8, least=4),
         Column("LEGS IN", lambda line: _number(line.status.legs_inbound), rank=10),
         Column("RESTARTS", lambda line: Cell(str(line.status.restarts), ODD if line.status.restarts else ""), rank=13),
-        Column("LAST MINUTE", partial(_trail, glyphs), rank=9, least=_CHART_CELLS, is_left=True),
+        Column("LAST MINUTE", partial(_trail, glyphs, busiest), rank=9, least=_CHART_CELLS, is_left=True),
     ]
     return Table(columns, lines, _work)
 
@@ -126,8 +127,9 @@ def _cpu(line: WorkerLine) -> Cell:
     return NOTHING if percent is None else Cell(f"{percent:.0f}%", ODD if percent >= _BUSY_PERCENT else "")
 
 
-def _trail(glyphs: Glyphs, line: WorkerLine) -> Cell:
-    return Cell(chart(line.trail, cells=_CHART_CELLS, bars=glyphs.bars), "cyan")
+def _trail(glyphs: Glyphs, busiest: float, line: WorkerLine) -> Cell:
+    """Draw a worker's last minute, all workers to one scale."""
+    return Cell(chart(line.trail, cells=_CHART_CELLS, bars=glyphs.bars, full=busiest), "cyan")
 
 
 def _failed(line: ListenerLine) -> Cell:

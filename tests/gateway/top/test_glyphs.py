@@ -21,3 +21,12 @@ def test_more_values_than_cells_are_drawn_by_their_means_and_the_latest_stay() -
     assert chart([0, 0, 0, 0, 4, 4], cells=3, bars=UNICODE.bars) == "▁▁█"
     assert chart([9, 0, 0, 4, 4], cells=2, bars="_+") == "+"
     assert len(chart([1.0] * 30, cells=15, bars="_+")) == 15
+
+
+def test_charts_with_the_same_full_bar_can_be_compared() -> None:
+    assert [chart([0, each], cells=9, bars=UNICODE.bars, full=100) for each in (1, 50, 100, 200)] == [
+        "▁▂",
+        "▁▅",
+        "▁█",
+        "▁█",
+    ]

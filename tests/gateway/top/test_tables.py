@@ -157,3 +157,9 @@ def test_at_80_columns_each_table_keeps_what_matters_most() -> None:
         head, *_ = table.draw(UNICODE, width=80, height=9)
         assert len(head.plain) <= 80
         assert set(titles.split()) <= set(head.plain.split())
+
+
+def test_charts_of_workers_are_drawn_to_one_scale() -> None:
+    lines = [WorkerLine(worker(slot), RATES, (rate,) * CELLS) for slot, rate in enumerate((7.0, 700.0))]
+    drawn = tables.workers(lines, UNICODE).draw(UNICODE, width=None, height=9)
+    assert [line.plain[-1] for line in drawn[1:]] == ["▂", "█"]
