@@ -23,7 +23,8 @@ from tests.bench.processes import free_ports
 from tests.scenarios.harness.access_lines import line_of
 from tests.scenarios.harness.configuration import Table, at, to_toml
 from tests.scenarios.harness.log_lines import LogLines
-from tests.scenarios.harness.programs import LIMIT_S, ROOT, end
+from tests.scenarios.harness.programs import LIMIT_S, ROOT
+from tests.scenarios.harness.successors import Successor
 
 COMMAND: Final = (sys.executable, "-c", "from gateway.cli import main; main()")  # as installed, but of this tree
 _TICK_S = 0.02
@@ -62,7 +63,8 @@ class Gateway:
         under: Sequence[str] = (),
     ) -> None:
         self.runtime_dir = runtime_dir
-        self.process = subprocess.Popen(
+        self.retired: list[subprocess.Popen[bytes] | Successor] = []
+        self.process: subprocess.Popen[bytes] | Successor = subprocess.Popen(
             [*under, *COMMAND, "start", *words],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -71,6 +73,7 @@ class Gateway:
             env=os.environ | (environment or {}),
         )
         assert self.process.stderr is not None
+        self._group = self.process.pid  # of every process of it, also after an upgrade
         self.log = LogLines(self.process.stderr)
         self._sockets_when_ready: dict[int, int] = {}
 
@@ -167,6 +170,15 @@ class Gateway:
         families = text_string_to_metric_families(self.get("/metrics")[1])
         return {_sample_name(s.name, s.labels): s.value for family in families for s in family.samples}
 
+    def upgrade(self) -> subprocess.CompletedProcess[str]:
+        """Run `gateway upgrade --json`; where it succeeds, this is about the new supervisor from then on."""
+        done = self.command("upgrade", "--json")
+        if done.returncode == 0:
+            self.retired.append(self.process)
+            self.process = Successor(json.loads(done.stdout)["pid"])
+            self._sockets_when_ready.clear()
+        return done
+
     def worker_pids(self) -> list[int]:
         """Give the pids of its workers, in slot order."""
         return [pid for name, pid in sorted(self._children().items(), key=_slot) if name.startswith("gateway-w")]
@@ -193,6 +205,7 @@ class Gateway:
         family = psutil.Process(self.process.pid).children(recursive=True)
         (how or (lambda: self.process.send_signal(signal.SIGINT)))()
         found = self.process.wait(LIMIT_S)
+        assert [each.wait(LIMIT_S) for each in self.retired] == [0] * len(self.retired), self.log.text()
         _, alive = psutil.wait_procs(family, timeout=0)
         assert not alive, f"still there after the gateway has ended: {alive}"
         self.log.close(LIMIT_S)
@@ -203,8 +216,10 @@ class Gateway:
 
     def abandon(self) -> None:
         """End it by force if it still runs, for a test that has failed, and close its log."""
-        if self.is_running:
-            end(self.process, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the usual case: nobody is left
+            os.killpg(self._group, signal.SIGKILL)
+        for each in (*self.retired, self.process):
+            each.wait(LIMIT_S)
         self.log.close(LIMIT_S)
 
     @property
