@@ -8,17 +8,15 @@ leads to another one than before. No shell reads it, and nothing of it comes fro
 import logging
 import os
 import selectors
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
-from pools.net.errors import StartError
+from gateway.orphan import Orphan, spawn
 
 HANDOVER_VARIABLE: Final = "MIDMILE_HANDOVER"
-"""In the new supervisor's environment: the number of the descriptor by which it hears from the old one."""
+"""In the new supervisor's environment: the descriptor by which it hears from the old one, a colon, its pid."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,26 +28,22 @@ class Heir:
     """A supervisor that was just started. What it says on stderr comes into our log, until it has that one itself.
 
     Args:
-        process: with stderr a pipe.
-        on_death: called once, when it has ended and was collected.
+        orphan: owned from here on.
+        on_death: called once, when it has ended.
 
     Attributes:
-        exit_code: None while it lives; the negative number of a signal that ended it.
+        lives: it has not ended.
     """
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", selector: selectors.BaseSelector, *, on_death: Callable[[], None]
-    ) -> None:
-        assert process.stderr is not None
-        self.pid = process.pid
-        self.exit_code: int | None = None
-        self._process = process
-        self._stderr = process.stderr
+    def __init__(self, orphan: Orphan, selector: selectors.BaseSelector, *, on_death: Callable[[], None]) -> None:
+        self.pid = orphan.pid
+        self.lives = True
+        self._orphan = orphan
+        self._stderr = os.fdopen(orphan.stderr, "rb", buffering=0)
         self._selector = selector
         self._on_death = on_death
         self._tail = b""
-        self._pidfd = os.pidfd_open(process.pid)
-        os.set_blocking(self._stderr.fileno(), False)
+        self._pidfd = orphan.pidfd
         selector.register(self._stderr, selectors.EVENT_READ, self._on_words)
         selector.register(self._pidfd, selectors.EVENT_READ, self._bury)
 
@@ -71,18 +65,10 @@ class Heir:
         Raises:
             StartError: it cannot be executed, or there is no process or descriptor left.
         """
-        announced = {**os.environ, **environment, HANDOVER_VARIABLE: str(channel.fileno())}
-        try:
-            with channel:
-                process = subprocess.Popen(
-                    command_line(sys.orig_argv),
-                    env=announced,
-                    pass_fds=[channel.fileno()],
-                    stderr=subprocess.PIPE,
-                )
-            return cls(process, selector, on_death=on_death)
-        except OSError as error:
-            raise StartError(f"cannot execute {sys.orig_argv}: {error}") from error
+        announced = {**os.environ, **environment, HANDOVER_VARIABLE: f"{channel.fileno()}:{os.getpid()}"}
+        with channel:
+            orphan = spawn(command_line(sys.orig_argv), environment=announced, kept=[channel.fileno()])
+        return cls(orphan, selector, on_death=on_death)
 
     @property
     def last_words(self) -> str:
@@ -91,8 +77,8 @@ class Heir:
 
     def kill(self) -> None:
         """End it at once; `on_death` comes in its time."""
-        if self.exit_code is None:
-            self._process.send_signal(signal.SIGKILL)
+        if self.lives:
+            self._orphan.kill()
 
     def leave(self) -> None:
         """Close its descriptors: in a forked child, too, where they are not its own."""
@@ -118,7 +104,7 @@ class Heir:
     def _bury(self) -> None:
         if self._pidfd < 0:
             return
-        self.exit_code = self._process.wait()
+        self.lives = False
         self._on_words()
         self._selector.unregister(self._pidfd)
         if not self._stderr.closed:  # somebody else has it, too

@@ -161,13 +161,16 @@ def tell_failure(code: ExitCode, why: str) -> None:
 
 
 def _channel(announced: str) -> socket.socket:
+    number, _, starter = announced.partition(":")
     try:
-        channel = socket.socket(fileno=int(announced))
+        pid = int(starter)
+        channel = socket.socket(fileno=int(number))
     except (ValueError, OSError) as error:
-        raise StartError(f"{HANDOVER_VARIABLE}: expected the number of a socket; found {announced!r}") from error
+        expected = "expected the number of a socket, and of a process"
+        raise StartError(f"{HANDOVER_VARIABLE}: {expected}; found {announced!r}") from error
     channel.set_inheritable(False)
     is_ours = (channel.family, channel.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if not is_ours or peer_process(channel).pid != os.getppid():
+    if not is_ours or peer_process(channel).pid != pid:
         channel.close()
         raise StartError(f"{HANDOVER_VARIABLE}: expected a channel to the process that started this one; found another")
     return channel

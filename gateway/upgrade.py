@@ -118,7 +118,7 @@ class Upgrade:
 
     def _hear(self, message: handover.Message) -> None:
         match message:
-            case handover.Ready() if self.state is State.WAITING and self.heir.exit_code is None and not self.why:
+            case handover.Ready() if self.state is State.WAITING and self.heir.lives and not self.why:
                 self.state = State.READY
                 self._on_ready(message)
             case handover.Failed(exit_code=code, why=why) if self.state is State.WAITING:
@@ -138,7 +138,7 @@ class Upgrade:
             self.channel.hear()  # its last word may still be unread
             self.state = State.FAILED
             self.channel.close()
-            self.why = self.why or self.heir.last_words or f"it ended by exit code {self.heir.exit_code} without a word"
+            self.why = self.why or self.heir.last_words or "it ended without a word"
             self._on_failed()
 
 

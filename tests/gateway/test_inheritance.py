@@ -66,14 +66,13 @@ class World:
         return handover.decode(receive_message(self.ours)[0])
 
     def inherit(self) -> Inheritance:
-        inheritance = Inheritance.from_environment({HANDOVER_VARIABLE: str(self.theirs)})
+        inheritance = Inheritance.from_environment({HANDOVER_VARIABLE: f"{self.theirs}:{os.getpid()}"})
         assert inheritance is not None
         return inheritance
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(os, "getppid", os.getpid)
+def world(tmp_path: Path) -> Iterator[World]:
     with ExitStack() as owned:
         yield World(tmp_path / "run", owned)
 
@@ -129,11 +128,10 @@ def test_an_old_supervisor_that_says_nothing_more_is_not_succeeded(world: World)
         world.inherit()
 
 
-def test_only_a_channel_to_the_parent_is_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # its other end is ours, and not our parent's
+def test_only_a_channel_to_the_process_that_is_named_is_taken(world: World) -> None:
     with pytest.raises(StartError, match="the process that started this one"):
-        world.inherit()
-    for announced in ("nine", "9999"):
+        Inheritance.from_environment({HANDOVER_VARIABLE: f"{world.theirs}:{os.getppid()}"})
+    for announced in ("nine", "9999:1", "0", "0:nobody"):
         with pytest.raises(StartError, match="expected the number of a socket"):
             Inheritance.from_environment({HANDOVER_VARIABLE: announced})
     assert Inheritance.from_environment({}) is None
@@ -141,7 +139,7 @@ def test_only_a_channel_to_the_parent_is_taken(world: World, monkeypatch: pytest
 
 def test_a_wrong_file_is_told_before_anything_is_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.hand_over()
-    monkeypatch.setenv(HANDOVER_VARIABLE, str(world.theirs))
+    monkeypatch.setenv(HANDOVER_VARIABLE, f"{world.theirs}:{os.getpid()}")
     tell_failure(ExitCode.CONFIGURATION, "two problems")
     assert HANDOVER_VARIABLE not in os.environ
     assert world.hear() == handover.failed(4, "two problems")
