@@ -178,7 +178,7 @@ def test_health_pages(start_gateway: StartGateway) -> None:
     for path in ("/healthz", "/readyz"):
         status, body = gateway.get(path)
         assert status == 200, body
-    assert gateway.get("/")[0] == 404
+    assert gateway.get("/nowhere")[0] == 404
     assert json.loads(gateway.get("/readyz")[1]) == {"ready": True, "workers": {"0": "ready", "1": "ready"}}
 
 
