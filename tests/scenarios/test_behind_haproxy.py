@@ -1,5 +1,6 @@
 """HAProxy steers clients by a gateway's readiness, with the file that deploy/ has; and what Prometheus finds there."""
 
+import json
 import re
 import signal
 import socket
@@ -34,6 +35,7 @@ class Watched:
             "gateway": {"name": "oregon", "workers": 1, "runtime_dir": str(directory / "run")},
             "overlay": {"key_file": str(directory / "overlay.key")},
             "admin": {"http": at(self.admin_port)},
+            "health": {"memory_limit": 1},
         }
         overlay_key.create(directory / "overlay.key")
         self.file = directory / "gateway.toml"
@@ -102,6 +104,7 @@ def test_a_gateway_that_drains_gets_nobody_new_keeps_whom_it_has_and_is_back_whe
         with watched.gateway() as gateway:
             watched.says(gateway, "UP")
             _names_only_what_there_is(gateway)
+            _is_judged_by_its_own_thresholds(gateway)
             with watched.connect() as client, origin.accept()[0] as far:
                 gateway.process.send_signal(signal.SIGTERM)
                 watched.says(gateway, "DOWN")
@@ -126,3 +129,11 @@ def _names_only_what_there_is(gateway: Gateway) -> None:
     }
     assert len(used) > 30
     assert used - exported == set()
+
+
+def _is_judged_by_its_own_thresholds(gateway: Gateway) -> None:
+    """Find it degraded for its memory, in both places, and no balancer would mind."""
+    status, body = gateway.get("/healthz")
+    assert (status, json.loads(body)["level"]) == (200, "degraded")
+    assert ("memory_near_limit", "gateway") in {(each["code"], each["object"]) for each in json.loads(body)["reasons"]}
+    assert gateway.metrics()['midmile_health_reason{code="memory_near_limit",object="gateway"}'] == 1
