@@ -103,6 +103,8 @@ def test_what_is_asked_often_loads_neither_servers_nor_the_rules_of_configuratio
         ["start", "--listen", "8080"],
         ["start", "--to", "192.0.2.1:443"],
         ["start", "--config", "a.toml", "--listen", "127.0.0.1:8080"],
+        ["top", "--every", "0.1"],
+        ["completion", "tcsh"],
         ["dance"],
         ["check"],
     ],

@@ -1,17 +1,19 @@
 """`gateway top` on a terminal, on paper and for programs, while a gateway comes and goes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from gateway.commands.top import top
+from gateway.control_client import NotRunning
 from gateway.exit_codes import ExitCode
 from tests.gateway.screen import LIMIT_S, ROOT, Screen
 
@@ -19,15 +21,13 @@ Start = Callable[..., Any]
 TOP = ("-m", "gateway.cli", "top", "--runtime-dir")
 
 
-def top(runtime_dir: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *TOP, str(runtime_dir), *words],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-    )
+@contextmanager
+def stream(runtime_dir: Path) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Have a line of JSON for each sample, from a process of its own."""
+    words = [sys.executable, *TOP, str(runtime_dir), "--json", "--every", "0.2"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        assert process.stdout is not None
+        yield process, process.stdout
 
 
 @pytest.fixture
@@ -56,44 +56,41 @@ def test_it_waits_for_a_gateway_and_goes_on_with_the_next_one(screen: Screen, st
     assert termios.tcgetattr(screen.end) == screen.modes
 
 
-def test_one_sample_is_a_page_or_an_object_and_without_once_a_line_for_each(start: Start) -> None:
+def test_one_sample_is_a_page_or_an_object_and_without_once_a_line_for_each(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
     gateway = start(workers=2, peers=1).wait_ready()
-    page = top(gateway.runtime_dir, "--once", "--every", "0.2")
-    assert page.returncode == ExitCode.OK
-    assert "\x1b" not in page.stdout
-    heads = [line.split()[0] for line in page.stdout.splitlines() if line[:1].isupper() and "  " in line]
+    assert top(gateway.runtime_dir, every_s=0.2, once=True, as_json=False) is ExitCode.OK
+    page = capsys.readouterr().out
+    heads = [line.split()[0] for line in page.splitlines() if line[:1].isupper() and "  " in line]
     assert heads[-3:] == ["WORKER", "LISTENER", "PEER"]
-    assert f"127.0.0.1:{gateway.port}" in page.stdout
-    facts = json.loads(top(gateway.runtime_dir, "--once", "--json", "--every", "0.2").stdout)
+    assert f"127.0.0.1:{gateway.port}" in page
+    assert "\x1b" not in page
+    assert top(gateway.runtime_dir, every_s=0.2, once=True, as_json=True) is ExitCode.OK
+    facts = json.loads(capsys.readouterr().out)
     assert facts["supervisor_pid"] == gateway.process.pid
     assert [worker["rates"]["sessions_per_s"] for worker in facts["workers"]] == [0.0, 0.0]
     assert [link["name"] for link in facts["links"]] == ["mumbai"]
-    words = [sys.executable, *TOP, str(gateway.runtime_dir), "--json", "--every", "0.2"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT, text=True) as stream:
-        assert stream.stdout is not None
-        lines = [json.loads(stream.stdout.readline()) for _ in range(2)]
-        stream.send_signal(signal.SIGINT)
-        assert stream.wait(LIMIT_S) == ExitCode.OK
-    assert [line["running"] for line in lines] == [True, True]
-    assert lines[0]["interval_s"] >= 0.2
+    with stream(gateway.runtime_dir) as (process, lines):
+        facts = [json.loads(lines.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == ExitCode.OK
+    assert [fact["running"] for fact in facts] == [True, True]
+    assert facts[0]["interval_s"] >= 0.2
 
 
 def test_without_a_gateway_one_sample_is_refused_and_each_line_says_so(tmp_path: Path) -> None:
-    done = top(tmp_path, "--once")
-    assert (done.returncode, done.stderr) == (ExitCode.UNWELL, f"no gateway runs in {tmp_path}\n")
-    words = [sys.executable, *TOP, str(tmp_path), "--json", "--every", "0.2"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True) as stream:
-        assert stream.stdout is not None
-        assert stream.stderr is not None
-        line = json.loads(stream.stdout.readline())
-        stream.stdout.close()  # as head(1) does
-        assert stream.wait(LIMIT_S) == ExitCode.OK
-        assert stream.stderr.read() == ""
-    assert (line["running"], line["reason"]) == (False, f"no gateway runs in {tmp_path}")
+    with pytest.raises(NotRunning):
+        top(tmp_path, every_s=0.2, once=True, as_json=False)
+    with stream(tmp_path) as (process, lines):
+        fact = json.loads(lines.readline())
+        lines.close()  # as head(1) does
+        assert process.wait(LIMIT_S) == ExitCode.OK
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert (fact["running"], fact["reason"]) == (False, f"no gateway runs in {tmp_path}")
 
 
-def test_where_nothing_can_be_drawn_it_says_what_to_do(tmp_path: Path) -> None:
-    done = top(tmp_path)
-    assert done.returncode == ExitCode.USAGE
-    assert "--once" in done.stderr
-    assert top(tmp_path, "--every", "0.1").returncode == ExitCode.USAGE
+def test_where_nothing_can_be_drawn_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert top(tmp_path, every_s=0.2, once=False, as_json=False) is ExitCode.USAGE
+    assert "--once" in capsys.readouterr().err

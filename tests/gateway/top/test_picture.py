@@ -84,7 +84,7 @@ def test_a_short_terminal_keeps_workers_and_links_and_a_very_short_one_workers()
     assert [line.split()[0] for line in text(view(), 80, 8) if "STATE" in line] == ["WORKER"]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(1, 220), st.integers(1, 70), st.integers(1, 64), st.integers(0, 20))
 def test_nothing_is_ever_wider_or_longer_than_the_terminal_but_the_heading(
     columns: int, lines: int, workers: int, others: int
