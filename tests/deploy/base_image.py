@@ -6,11 +6,13 @@ role installs are there as files, not installed: hosts in the test reach no mirr
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 SUITE: Final = "bookworm"
@@ -57,7 +59,8 @@ def _make(place: Path) -> None:
     partial = place.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     print(f"making a Debian 12 in {place}; this takes some minutes, once", flush=True)
-    _run("debootstrap", "--variant=minbase", f"--include={','.join(_INSTALLED)}", SUITE, partial, _mirror())
+    options = ("--variant=minbase", f"--include={','.join(_INSTALLED)}")
+    _run("debootstrap", *options, SUITE, partial, _mirror(), environment=_proxy())
     _fetch(partial)
     for old in place.parent.glob(f"{SUITE}-*"):
         if old != partial:
@@ -76,6 +79,12 @@ def _mirror() -> str:
     return found[1]
 
 
+def _proxy() -> dict[str, str]:
+    """Give debootstrap, which asks wget, the proxy that apt has."""
+    said = _run("apt-config", "shell", "PROXY", "Acquire::http::Proxy").strip()
+    return {"http_proxy": shlex.split(said)[0].removeprefix("PROXY=")} if said else {}
+
+
 def _fetch(root: Path) -> None:
     """Fetch what the role will install, by apt in the image, set up for the time as it is on this machine."""
     (root / "etc/apt/sources.list").write_text(f"deb {_mirror()} {SUITE} main\n", encoding="utf-8")
@@ -86,9 +95,9 @@ def _fetch(root: Path) -> None:
     ours.unlink()
 
 
-def _run(*command: str | Path) -> str:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+def _run(*command: str | Path, environment: Mapping[str, str] = MappingProxyType({})) -> str:
+    ours = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", **environment}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ours)
     if done.returncode:
         raise ImageError(f"{' '.join(map(str, command))}:\n{_tail(done.stdout)}{_tail(done.stderr)}")
     return done.stdout
