@@ -74,14 +74,15 @@ def status_line(now: Standing) -> str:
     present = len(now.silent_s)
     workers = str(now.wanted) if present == now.wanted else f"{present} of {now.wanted}"
     noun = "worker" if now.wanted == 1 else "workers"
+    sessions = f"{now.sessions} session" if now.sessions == 1 else f"{now.sessions} sessions"
     match now.phase:
         case Phase.STARTING:
             return f"starting: {workers} {noun} ready"
         case Phase.RUNNING:
             failed = ", the last reload was refused" if now.reload_failed else ""
-            return f"serving: {workers} {noun}, {now.sessions} sessions; config generation {now.generation}{failed}"
+            return f"serving: {workers} {noun}, {sessions}; config generation {now.generation}{failed}"
         case Phase.DRAINING:
-            return f"draining: {now.sessions} sessions left, up to {now.left_s:.0f} s"
+            return f"draining: {sessions} left, up to {now.left_s:.0f} s"
         case Phase.STOPPING:
             return "stopping"
 

@@ -26,6 +26,7 @@ SERVING = Standing(phase=Phase.RUNNING, wanted=2, silent_s=(0.1, 0.2), silence_l
         (replace(SERVING, wanted=1, silent_s=(0.1,)), "serving: 1 worker, 132 sessions; config generation 3"),
         (replace(SERVING, phase=Phase.STARTING, silent_s=()), "starting: 0 of 2 workers ready"),
         (replace(SERVING, phase=Phase.DRAINING, left_s=24.6), "draining: 132 sessions left, up to 25 s"),
+        (replace(SERVING, phase=Phase.DRAINING, sessions=1), "draining: 1 session left, up to 0 s"),
         (replace(SERVING, phase=Phase.STOPPING), "stopping"),
     ],
 )
