@@ -13,6 +13,7 @@ from gateway import arrangement, child, control, descriptor_limit, logs, topolog
 from gateway.activation import adopt
 from gateway.answers import Answers, Changes
 from gateway.arrangement import Arrangement
+from gateway.changeover import Parts
 from gateway.child import AdminPost, Role
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
@@ -21,7 +22,7 @@ from gateway.holdings import Holdings
 from gateway.inheritance import Inheritance
 from gateway.introduction import Facts, facts_of, ready_line, transport_lack
 from gateway.preload import preload
-from gateway.reload import Parts, Reload
+from gateway.reload import Reload, Surroundings
 from gateway.roles import Mains, Roles
 from gateway.route_watch import RouteWatch
 from gateway.route_windows import RouteWindows
@@ -144,7 +145,8 @@ class _Gateway:
         timeouts = self.settings.timeouts
         self.supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
         self.report = ServiceReport(self.notifier, partial(_look, self.supervisor, self.scoreboard))
-        self.reload = Reload(self._parts(roles, crew), self.now)
+        parts = Parts(crew, self.holdings, self.scoreboard.links, roles)
+        self.reload = Reload(parts, self.now, around=self._around(), scoreboard=self.scoreboard)
         changes = Changes(self.reload, self.generations)
         lacks = self.windows.lacks
         self.answers = Answers(self._facts(monotonic_s()), self.supervisor, changes=changes, route_lacks=lacks)
@@ -185,15 +187,11 @@ class _Gateway:
             )
         return self.inheritance.take_runtime_dir()
 
-    def _parts(self, roles: Callable[[Arrangement], Roles], crew: Crew) -> Parts:
-        """Give what a reload works on."""
-        return Parts(
-            crew=crew,
-            holdings=self.holdings,
-            scoreboard=self.scoreboard,
+    def _around(self) -> Surroundings:
+        """Give what a reload asks of the rest of us."""
+        return Surroundings(
             read=self.read,
             arrange=self._arrange,
-            roles=roles,
             adopt=self._adopt,
             obstacle=self._obstacle,
             is_due=lambda: self.supervisor.phase is Phase.RUNNING,

@@ -1,7 +1,11 @@
 """A real gateway whose workers do little: the program that the supervisor's tests run in a process of its own.
 
 A client says one word. "who": the worker's slot and pid. "stay": a session until the client closes, each line echoed.
-"hang": the worker's loop stops for good. "ask": what the broker answers to the worker, on the channel between them.
+"hang": the worker's loop stops for good. "told": how many sessions it may have, and how many workers there are. "ask":
+what the broker answers to the worker, on the channel between them.
+
+What is wished comes as JSON, and with each reload again from the file that "again" names, as far as it is another wish
+by then. A worker that is told of DIE_AT sessions dies of it.
 
 The broker is there if there is a peer. It answers with the slot of the channel, its pid and its origin.
 """
@@ -12,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,16 +26,20 @@ from gateway import config, upgrade
 from gateway.exit_codes import ExitCode
 from gateway.inheritance import tell_failure
 from gateway.launch import launch
+from gateway.settings import GatewaySettings
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ChildError
-from pools.net.fd_passing import receive_message, send_message
+from pools.net.fd_passing import close_all, receive_message, send_message
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState
 from pools.peer import Peer
 from workers.operator_wire import SessionRow, row_frames
 from workers.post import Post
+from workers.sealed_settings import unseal
+
+DIE_AT = 666
 
 
 class SmallWorker:
@@ -88,7 +97,12 @@ class SmallWorker:
             connection.sendall(b"hanging")
             hang()
         with connection:
-            connection.sendall(self.ask() if word == b"ask" else b"%d %d" % (self.post.slot, os.getpid()))
+            connection.sendall(self.answer(word))
+
+    def answer(self, word: bytes) -> bytes:
+        if word == b"told":
+            return b"%d %d" % (self.post.settings.limits.sessions, self.post.settings.workers)
+        return self.ask() if word == b"ask" else b"%d %d" % (self.post.slot, os.getpid())
 
     def ask(self) -> bytes:
         """Ask the broker that lives: where the channel has ended, wait for the next one."""
@@ -105,7 +119,11 @@ class SmallWorker:
 
     def obey(self) -> None:
         payload, descriptors = receive_message(self.post.channel)
-        order = OrderMessage.decode(payload).order if payload else Order.STOP
+        message = OrderMessage.decode(payload) if payload else OrderMessage(Order.STOP)
+        order = message.order
+        if order is Order.CONFIGURE:
+            self.configure(descriptors, listeners=message.listeners)
+            return
         if order is Order.CHANNEL:
             if self.broker is not None:
                 self.broker.close()
@@ -115,18 +133,35 @@ class SmallWorker:
         if order is Order.BEGIN:
             self.begin()
             return
+        self.show(descriptors)
+        if order is not Order.SESSIONS:
+            self.drain()
+        if order is Order.STOP:
+            self.staying.clear()
+
+    def show(self, descriptors: Sequence[int]) -> None:
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as operator:
                 row = SessionRow("small", "192.0.2.1:50000", "192.0.2.2:443", 61.0, 2048, 10, 1500, 0, 90_000, 3)
                 operator.sendall(b"".join(row_frames([row])))
-        if order is not Order.SESSIONS:
-            self.is_held = False
-            self.post.row[Cell.STATE] = ChildState.DRAINING
-            for listener in self.listeners:
-                listener.close()
-            self.listeners.clear()
-        if order is Order.STOP:
-            self.staying.clear()
+
+    def drain(self) -> None:
+        self.is_held = False
+        self.post.row[Cell.STATE] = ChildState.DRAINING
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+
+    def configure(self, descriptors: list[int], *, listeners: int) -> None:
+        settings = unseal(descriptors[0])
+        if settings.limits.sessions == DIE_AT:
+            os._exit(7)
+        for sock in self.listeners:
+            sock.close()
+        self.listeners = [socket.socket(fileno=number) for number in descriptors[1 : listeners + 1]]
+        close_all([descriptors[0], *descriptors[listeners + 1 :]])
+        self.post = replace(self.post, settings=settings, listeners=tuple(self.listeners))
+        send_message(self.post.channel, ReportMessage(Report.CONFIGURED).encode())
 
 
 class SmallBroker:
@@ -185,6 +220,23 @@ MAINS = {"serve": lambda post: SmallWorker(post).run(), "cannot boot": cannot_bo
 BROKER_MAINS = {"serve": lambda post: SmallBroker(post).run(), "cannot boot": cannot_boot_broker}
 
 
+def settings_of(wish: dict[str, Any]) -> GatewaySettings:
+    settings = config.default()
+    bind = Endpoint("127.0.0.1", wish["port"])
+    listen = replace(settings.listens[0], bind=bind, early_syn=wish["early_syn"])
+    return replace(
+        settings,
+        workers=wish["workers"],
+        runtime_dir=Path(wish["runtime_dir"]),
+        admin=None,
+        listens=(listen, *(replace(listen, name=name) for name in wish["more_listeners"])),
+        limits=replace(settings.limits, sessions=wish["sessions"]),
+        timeouts=replace(settings.timeouts, worker_heartbeat=wish["heartbeat_s"]),
+        health=replace(settings.health, memory_limit=wish["memory_limit"]),
+        peers=(Peer("mumbai", Endpoint("127.0.0.1", 1)),) * wish["peers"],
+    )
+
+
 def main(wish: dict[str, Any]) -> int:
     if os.path.exists(wish["next"]):  # another version of this program was installed
         wish |= json.loads(Path(wish["next"]).read_text())
@@ -196,19 +248,16 @@ def main(wish: dict[str, Any]) -> int:
         return ExitCode.CONFIGURATION
     if wish["main"] == "hang":
         hang()
-    settings = config.default()
-    bind = Endpoint("127.0.0.1", wish["port"])
-    settings = replace(
-        settings,
-        workers=wish["workers"],
-        runtime_dir=Path(wish["runtime_dir"]),
-        admin=None,
-        listens=(replace(settings.listens[0], bind=bind, early_syn=wish["early_syn"]),),
-        timeouts=replace(settings.timeouts, worker_heartbeat=wish["heartbeat_s"]),
-        health=replace(settings.health, memory_limit=wish["memory_limit"]),
-        peers=(Peer("mumbai", Endpoint("127.0.0.1", 1)),) * wish["peers"],
+
+    def read() -> GatewaySettings:
+        return settings_of(wish | json.loads(Path(wish["again"]).read_text()))
+
+    return launch(
+        settings_of(wish),
+        read=read if wish["again"] else None,
+        worker_main=MAINS[wish["main"]],
+        broker_main=BROKER_MAINS[wish["broker"]],
     )
-    return launch(settings, worker_main=MAINS[wish["main"]], broker_main=BROKER_MAINS[wish["broker"]])
 
 
 if __name__ == "__main__":
