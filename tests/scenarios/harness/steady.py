@@ -205,6 +205,7 @@ class Steady:
 
     def _close(self, session: _Session) -> None:
         del self._sessions[session.sock.fileno()]
+        self._epoll.unregister(session.sock)  # closing does not, while a process that is just being started has a copy
         session.sock.close()
         self.outcomes[session.way.name, session.outcome] += 1
         self.slowest_s = max(self.slowest_s, 0.0 if session in self._long else time.monotonic() - session.began_s)
