@@ -32,6 +32,7 @@ TESTED_WITH = {
     "gateway/generations.py": "tests/gateway/test_upgrade.py",
     "gateway/handover_channel.py": "tests/gateway/test_predecessors.py",
     "gateway/introduction.py": "tests/gateway/test_supervisor.py",
+    "gateway/holdings_change.py": "tests/gateway/test_holdings.py",
     "gateway/launch.py": "tests/gateway/test_supervisor.py",
     "gateway/reasons.py": "tests/gateway/test_health.py",
     "gateway/roles.py": "tests/gateway/test_supervisor.py",
