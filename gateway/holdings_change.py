@@ -89,13 +89,19 @@ class Change:
             if key is not None:
                 try_options(listen, self.keepalive)
         for listen, key in zip(listens, keys, strict=True):
-            group = self._open_group(listen) if key is None else self._keep_group(listen, have.groups[key])
+            group = self._open_group(listen, have) if key is None else self._keep_group(listen, have.groups[key])
             self.groups.append(group)
             self.known[listen.name] = Known(listen.bind, key_of(group[0]))
         self.gone = [group for key, group in have.groups.items() if key not in keys]
 
-    def _open_group(self, listen: Listen) -> Group:
-        return self._own(open_group(listen, shard=self.shard, keepalive=self.keepalive))
+    def _open_group(self, listen: Listen, have: Have) -> Group:
+        try:
+            return self._own(open_group(listen, shard=self.shard, keepalive=self.keepalive))
+        except StartError as error:
+            if listen.bind.port and any(Endpoint.parse(key.address).port == listen.bind.port for key in have.groups):
+                way_out = "take out with one reload what this gateway has there, and this in with the next"
+                raise StartError(f"{error}; {way_out}") from error
+            raise
 
     def _keep_group(self, listen: Listen, group: Group) -> Group:
         slots = self.shard.slots

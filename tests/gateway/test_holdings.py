@@ -178,6 +178,16 @@ def test_a_change_that_cannot_be_leaves_all_as_it_was() -> None:
     holdings.close()
 
 
+def test_an_address_that_overlaps_one_of_ours_is_refused_with_the_way_out() -> None:
+    holdings = Holdings.open(named("a"), admin=None)
+    everywhere = Endpoint("0.0.0.0", holdings.groups[0][0].getsockname()[1])
+    settings = named("a")
+    settings = replace(settings, listens=(replace(settings.listens[0], name="b", bind=everywhere),))
+    with pytest.raises(StartError, match="EADDRINUSE.*take out with one reload what this gateway has there"):
+        holdings.prepare(settings, admin=None)
+    holdings.close()
+
+
 def test_workers_come_and_go_and_each_connection_reaches_the_one_it_is_dealt_to() -> None:
     holdings = Holdings.open(named("a", workers=1), admin=None)
     assert spread(holdings) == [40]

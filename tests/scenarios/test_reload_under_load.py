@@ -5,9 +5,11 @@ last; by default there are three, under 100 a second, with 100 that last.
 """
 
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -68,9 +70,18 @@ class Files:
         return [each.slot for each in read_status(self.gateway.runtime_dir).workers if not each.retires]
 
 
+@contextmanager
+def many_descriptors() -> Iterator[None]:
+    """Let this process have as many descriptors as it may: the clients are all here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with echo_sink() as first, echo_sink() as second:
+    with many_descriptors(), echo_sink() as first, echo_sink() as second:
         listens = [
             forward(first, name="direct"),
             forward(first, name="chained", via=["mumbai"]),
