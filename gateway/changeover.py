@@ -124,7 +124,7 @@ class Changeover:
         is_late = now_s >= self._deadline_s
         if behind and is_late and not self._is_last_chance:
             self._replace(behind, now_s)
-        elif not (behind and not is_late):
+        elif not behind or is_late:
             self._go_on(now_s, [slot.role.name for slot in behind])
 
     def _replace(self, behind: list[Slot], now_s: float) -> None:
@@ -139,6 +139,7 @@ class Changeover:
             self._hold(now_s, behind)
         else:
             self._reinforce()
+            self._is_last_chance, self._deadline_s = False, now_s + ADOPT_S  # for the newcomers
             self._await_workers(now_s)
 
     def _reinforce(self) -> None:

@@ -17,7 +17,7 @@ from workers.operator_wire import FrameReader, SessionRow, frame
 
 ANSWER_S: Final = 3.0
 
-RELOAD_S: Final = 120.0
+RELOAD_S: Final = 150.0
 """Within which a reload is over, one that is under way before it, and a worker that hangs meanwhile, included."""
 
 UPGRADE_S: Final = 90.0

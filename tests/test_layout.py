@@ -24,7 +24,6 @@ EXEMPT_MODULES = {
 TESTED_WITH = {
     "gateway/answers.py": "tests/gateway/test_control.py",
     "gateway/control_client.py": "tests/gateway/test_control.py",
-    "gateway/changeover.py": "tests/gateway/test_reload.py",
     "gateway/child.py": "tests/gateway/test_supervisor.py",
     "gateway/crew.py": "tests/gateway/test_supervisor.py",
     "gateway/lab/programs_process.py": "tests/gateway/lab/test_programs.py",
