@@ -136,7 +136,7 @@ class _Gateway:
             self.announce,
             self.holdings.close_groups,
             self._turn,
-            deafen=self.holdings.deafen,
+            deafen=self._deafen,
             ending=self.generations.ending,
             others=self.generations.others,
             upgrade=self.generations.upgrade,
@@ -156,6 +156,10 @@ class _Gateway:
         code = self.supervisor.run()
         self.generations.end(code)
         return code
+
+    def _deafen(self) -> None:
+        if self.generations.is_in_office:  # else the sockets are another supervisor's, too, which goes on
+            self.holdings.deafen()
 
     def begin_routes(self) -> None:
         """Have routes to peers be as this gateway wants them."""

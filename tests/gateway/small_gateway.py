@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway import config, upgrade
-from gateway.exit_codes import ExitCode
-from gateway.inheritance import tell_failure
 from gateway.launch import launch
 from gateway.settings import GatewaySettings
 from pools.broker_post import BrokerPost
@@ -212,11 +210,22 @@ def cannot_boot_broker(post: BrokerPost) -> int:
     raise ChildError(f"no leg to {post.peers[0].name}", exit_code=3)
 
 
+def never_able(post: Post) -> int:
+    print("a worker that is never able", file=sys.stderr, flush=True)
+    select.select([post.channel], [], [])
+    return 0
+
+
 def stumble(post: Post) -> int:
     raise RuntimeError("nobody expected this")
 
 
-MAINS = {"serve": lambda post: SmallWorker(post).run(), "cannot boot": cannot_boot, "stumble": stumble}
+MAINS = {
+    "serve": lambda post: SmallWorker(post).run(),
+    "cannot boot": cannot_boot,
+    "never able": never_able,
+    "stumble": stumble,
+}
 BROKER_MAINS = {"serve": lambda post: SmallBroker(post).run(), "cannot boot": cannot_boot_broker}
 
 
@@ -243,9 +252,6 @@ def main(wish: dict[str, Any]) -> int:
     upgrade.READY_S = wish["ready_s"]  # type: ignore[misc]  # shorter than anybody would want to wait for
     if wish["main"] == "crash":
         raise RuntimeError("this version is broken")
-    if wish["main"] == "wrong file":
-        tell_failure(ExitCode.CONFIGURATION, "listen[0].bind: must be an address; found nowhere")
-        return ExitCode.CONFIGURATION
     if wish["main"] == "hang":
         hang()
 

@@ -77,7 +77,6 @@ def test_a_successor_takes_over_and_the_old_one_ends_with_its_last_session(start
     ("wish", "code", "words"),
     [
         ({"main": "crash"}, ExitCode.CANNOT_START, "RuntimeError: this version is broken"),
-        ({"main": "wrong file"}, ExitCode.CONFIGURATION, "listen[0].bind: must be an address; found nowhere"),
         ({"main": "cannot boot"}, ExitCode.CANNOT_START, "slot 0 lacks what it needs"),
         ({"main": "hang"}, ExitCode.CANNOT_START, "it was not ready within 2 s"),
     ],
@@ -118,6 +117,17 @@ def test_there_is_one_upgrade_at_a_time_and_a_drain_ends_it(start: Start) -> Non
     asking.join(30)
     assert "told to end" in found[0].error
     assert gateway.end() == 0
+
+
+def test_a_successor_that_is_told_to_end_before_its_time_leaves_the_listeners_as_they_are(start: Start) -> None:
+    gateway = start().wait_ready()
+    install(gateway, main="never able")
+    gateway.process.send_signal(signal.SIGUSR2)
+    heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+    gateway.wait_for(r"a worker that is never able\n")
+    os.kill(heir, signal.SIGTERM)
+    gateway.wait_for(r"not upgraded, this supervisor goes on: ")
+    assert gateway.who()[1]
 
 
 def test_what_retires_ends_with_the_gateway(start: Start) -> None:
