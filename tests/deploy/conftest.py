@@ -75,7 +75,7 @@ def _inventory(overlay: Overlay, changes: Mapping[str, Any]) -> dict[str, Any]:
         "midmile_gateway_command": str(Path(sys.executable).with_name("gateway")),
         "midmile_pool": {"pool_min": 8, "pool_max": 256},
         "midmile_lines": [{"between": ["oregon", "singapore"], "rtt_ms": 165, "rate_mbit": 100}],
-        "midmile_settings": {"gateway": {"workers": 2}},
+        "midmile_settings": {"gateway": {"workers": 2}, "limits": {"sessions": 4000}},
     }
     hosts: dict[str, dict[str, Any]] = {name: {"ansible_host": host.address} for name, host in overlay.hosts.items()}
     hosts["oregon"] |= {"midmile_listen": listens(overlay)} | dict(changes)

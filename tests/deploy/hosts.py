@@ -28,7 +28,7 @@ LinkLocalAddressing=no
 # Into its control groups first, then nspawn: it makes those of its host below its own.
 _ENTER: Final = """
 for group in $GROUPS_OF_HOST; do mkdir -p "$group" && echo $$ >"$group/cgroup.procs" || exit; done
-exec systemd-nspawn --quiet --boot --keep-unit --register=no --console=pipe "$@"
+exec systemd-nspawn --quiet --boot --keep-unit --register=no --console=pipe --resolv-conf=off "$@"
 """
 
 
@@ -144,6 +144,9 @@ def _disk(site: Site, name: str) -> Path:
 def _settle(site: Site, root: Path, address: str) -> None:
     """Do what the installation of a host would have done: its address, its administrator, a fresh package index."""
     (root / "etc/systemd/network/10-host0.network").write_text(_NETWORK_UNIT.format(address=address), encoding="utf-8")
+    (root / "etc/hostname").write_text(f"{root.parent.name}\n", encoding="utf-8")
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{address} {root.parent.name}\n", encoding="utf-8")
+    (root / "etc/resolv.conf").write_text("", encoding="utf-8")  # there is nobody to ask
     _run("systemctl", f"--root={root}", "--quiet", "enable", "systemd-networkd.service")
     _run("chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", USER)
     (root / "etc/sudoers.d/admin").write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n", encoding="utf-8")
