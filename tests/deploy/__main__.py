@@ -22,7 +22,7 @@ from tests.deploy.base_image import ImageError, image
 
 _ALONE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 _STORY: Final = "tests/deploy/test_an_overlay.py"
-_PYTEST: Final = ("-m", "pytest", _STORY, "--numprocesses=0", "--exitfirst", "--verbose", "--timeout=1800")
+_PYTEST: Final = ["--numprocesses=0", "--exitfirst", "--verbose", "--capture=no", "--timeout=1800"]
 
 
 def run(dist: Path, arguments: Sequence[str]) -> int:
@@ -54,7 +54,9 @@ def _run_alone(
         "MIDMILE_DEPLOY_DIST": str(dist.resolve()),
         "MIDMILE_DEPLOY_CGROUPS": os.pathsep.join(map(str, groups)),
     }
-    with subprocess.Popen([*_ALONE, sys.executable, *_PYTEST, *arguments], env={**os.environ, **facts}) as tests:
+    with subprocess.Popen(
+        [*_ALONE, sys.executable, "-m", "pytest", _STORY, *_PYTEST, *arguments], env={**os.environ, **facts}
+    ) as tests:
         assert sweeper.stdin is not None
         sweeper.stdin.write(f"{tests.pid}\n")
         sweeper.stdin.flush()

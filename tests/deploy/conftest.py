@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Overlay:
     hosts: Mapping[str, Host]
     site: Site
     dist: Path
-    payload: bytes
+    payload: bytes = field(repr=False)
     web: int
     echo: int
 
@@ -64,6 +64,8 @@ def overlay() -> Iterator[Overlay]:
         made = Overlay(controller, hosts, site, Path(os.environ["MIDMILE_DEPLOY_DIST"]), payload, web, echo)
         made.write_inventory()
         yield made
+    for host in hosts.values():
+        host.cut()
 
 
 def _inventory(overlay: Overlay, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ class Controller:
             transcript.seek(begin)
             output = transcript.read()
         took = f"{monotonic_s() - began_s:.0f} s, exit code {exit_code}"
-        print(f"{book} {' '.join(arguments)}: {took}", file=sys.stderr)
+        print(f"\n  {book} {' '.join(arguments)}: {took}", flush=True)
         rows = _RECAP.findall(output)
         changed = {host: int(number) for host, _, number, _, _ in rows}
         failed = tuple(host for host, _, _, unreachable, bad in rows if int(unreachable) or int(bad))

@@ -22,10 +22,10 @@ WEB, STRICT, ECHO = 8080, 8081, 9000
 DOCTOR = "runuser -u midmile -- /opt/midmile/venv/bin/gateway doctor --config /etc/midmile/gateway.toml"
 # What a host has, but for what its packages brought, and its logs.
 STATE = """
-find /etc /opt /home /root /run/midmile* /usr/local -xdev ! -path '/etc/alternatives*' ! -name '.ansible*' 2>/dev/null
+find /etc /opt /home /root /run/midmile* /usr/local -name .ansible -prune -o -print 2>/dev/null | sort
 getent passwd; getent group
 cd /proc/sys/net && grep -s . ipv4/tcp_[rw]mem ipv4/tcp_slow_start_after_idle ipv4/tcp_migrate_req core/somaxconn
-systemctl list-unit-files --no-legend 'midmile*'
+systemctl list-unit-files --no-legend 'midmile*' || true
 """
 
 
