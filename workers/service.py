@@ -123,7 +123,7 @@ class Service:
         self.on_change()
 
     def _look_whether_over(self) -> None:
-        if self.is_over or self.sessions.live or not self._acceptor.is_closed:
+        if self._leaves_at_s == math.inf or self.is_over or self.sessions.live or not self._acceptor.is_closed:
             return
         if self.peering is None or self.peering.is_left or monotonic_s() >= self._leaves_at_s:
             self.is_over = True

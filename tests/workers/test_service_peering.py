@@ -13,7 +13,7 @@ from pools.net.endpoint import Endpoint
 from pools.net.scoreboard import Cell
 from pools.peer import Peer
 from tests.far_end import FarEnd
-from tests.floor import reset, rest_of, send_all, turn_until
+from tests.floor import reset, rest_of, send_all, settle, turn_until
 from tests.workers.shift import Shift, descriptors
 from workers.settings import Listen, Mode, Preconnected
 
@@ -80,6 +80,14 @@ def test_legs_to_peers_go_on_without_the_overlay_and_end_when_peers_change(tmp_p
         assert shift.legs is not first
         shift.configure(peers=(), key_file="")
         assert shift.services[-1].peering is None
+
+
+def test_a_service_without_listeners_goes_on(tmp_path: Path) -> None:
+    with Shift(tmp_path) as shift:
+        shift.configure(listens=())
+        turn_until(lambda: len(shift.services) == 1)
+        settle()
+        assert not shift.services[-1].is_over
 
 
 def test_ten_configurations_leave_nothing_behind(tmp_path: Path) -> None:
