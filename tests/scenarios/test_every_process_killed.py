@@ -13,7 +13,7 @@ from tests.scenarios.harness.configuration import forward
 from tests.scenarios.harness.gateways import Gateway
 from tests.scenarios.harness.load import CLIENTS, SERVED, answering, visiting
 from tests.scenarios.harness.overlay import Chain, Station, running_chain
-from tests.scenarios.peers_under_test import Destination, End, Heard, hear, session
+from tests.scenarios.peers_under_test import PATIENCE_S, Destination, End, Heard, hear, session
 
 MORE = 60
 POOL_MIN = 4
@@ -117,12 +117,12 @@ def test_the_supervisor_killed_lets_sessions_end_and_the_next_one_starts_where_i
     orphans = [psutil.Process(pid) for pid in children(oregon).values()]
     with session(world.port("long"), world.destination) as (client, far):
         oregon.process.send_signal(signal.SIGKILL)
-        oregon.process.wait()
+        oregon.process.wait(PATIENCE_S)
         client.sendall(b"said after its death")
         assert far.recv(100) == b"said after its death"
         far.close()
         assert hear(client).end is End.FIN
-    _, alive = psutil.wait_procs(orphans, timeout=30)
+    _, alive = psutil.wait_procs(orphans, timeout=PATIENCE_S)
     assert not alive, f"children outlive their supervisor by more than a drain: {alive}"
     oregon.abandon()  # its log ended with the last of them
     world.chain.start("oregon").wait_ready()
