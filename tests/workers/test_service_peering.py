@@ -71,6 +71,21 @@ def test_who_does_not_go_is_closed_once_the_last_session_is_over(tmp_path: Path)
         turn_until(lambda: len(shift.services) == 1)
 
 
+def test_a_drain_serves_what_peers_had_asked_for_and_gives_them_a_moment_to_go(tmp_path: Path) -> None:
+    with Shift(tmp_path) as shift:
+        crossing, idle = shift.peer(), shift.peer()
+        (service,) = shift.services
+        shift.floor.in_hub(lambda: service.drain(linger_s=0.0))
+        assert crossing.hear() == idle.hear() == Frame(FrameType.GOAWAY)
+        assert isinstance(shift.ask(crossing, 1), Opened)
+        shift.accept()
+        assert not service.is_over
+        reset(crossing.sock)
+        turn_until(lambda: service.is_over)  # though the other one stays
+        shift.floor.in_hub(service.close)
+        assert rest_of(idle.sock) == (b"", "end")
+
+
 def test_legs_to_peers_go_on_without_the_overlay_and_end_when_peers_change(tmp_path: Path) -> None:
     with Shift(tmp_path, peers=(MUMBAI,)) as shift:
         first = shift.legs
