@@ -1,0 +1,22 @@
+"""What a run leaves is swept up, however it ends."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+LIMIT_S = 60
+
+
+def test_files_go_and_so_does_who_is_left_when_the_one_that_started_it_is_gone(tmp_path: Path) -> None:
+    left = tmp_path / "scratch" / "inner"
+    left.mkdir(parents=True)
+    command = [sys.executable, "-m", "tests.deploy.sweeper", str(tmp_path / "scratch")]
+    with (
+        subprocess.Popen(["tail", "-f", "/dev/null"]) as run,
+        subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as sweeper,
+    ):
+        sweeper.communicate(f"{run.pid}\n", timeout=LIMIT_S)  # and then the end
+        assert run.wait(LIMIT_S) == -signal.SIGKILL
+    assert not left.parent.exists()
+    assert sweeper.returncode == 0
