@@ -93,10 +93,11 @@ class Host:
         until(self._is_up, f"{self.name} answers", within_s=_BOOT_S)
 
     def cut(self) -> None:
-        """Cut its power."""
+        """Cut its power, and wait until the kernel has put its network away."""
         assert self._process
         self._process.kill()
         self._process.wait()
+        until(self._is_unplugged, f"the bridge has no port of {self.name}", within_s=_BOOT_S)
 
     def ssh(self, command: str) -> str:
         """Run a command as root and give what it printed; a failure raises with what it said."""
@@ -110,6 +111,9 @@ class Host:
         if done.returncode:
             raise AssertionError(f"{self.name}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def _is_unplugged(self) -> bool:
+        return f"vb-{self.name}" not in {name for _, name in socket.if_nameindex()}
 
     def _is_up(self) -> bool:
         assert self._process
