@@ -17,6 +17,7 @@ from pools.net.errors import StartError
 from pools.net.keepalive import Keepalive
 from pools.net.listening import NothingToAccept, accept
 from pools.net.packet_socket import PacketSocketError
+from pools.net.transport import Transport, mptcp_lack
 from tests.lonely_network import lonely_network, needs_root
 from workers import bpf
 from workers.settings import WorkerSettings
@@ -196,6 +197,20 @@ def test_workers_come_and_go_and_each_connection_reaches_the_one_it_is_dealt_to(
         found = spread(holdings)
         assert (len(found), sum(found)) == (workers, 40)
         assert all(found), found  # one that is dealt none would be a place in the group that the program does not mean
+    holdings.close()
+
+
+@pytest.mark.skipif(bool(mptcp_lack()), reason="needs MPTCP: sysctl net.mptcp.enabled=1")
+def test_listeners_of_mptcp_come_grow_shrink_and_go_too() -> None:
+    holdings = Holdings.open(named("a", workers=1, transport=Transport.MPTCP), admin=None)
+    for workers in (3, 1, 2):
+        change(holdings, named("a", workers=workers, transport=Transport.MPTCP))
+        found = spread(holdings)
+        assert (len(found), sum(found)) == (workers, 40)
+    gone = holdings.groups[0][0].getsockname()
+    change(holdings, named("b"))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(gone)
     holdings.close()
 
 

@@ -80,6 +80,30 @@ def test_routes_are_there_until_the_end(record: Path) -> None:
 
 @needs_root
 @pytest.mark.usefixtures("elsewhere")
+def test_peers_of_another_configuration_have_their_own_routes(record: Path) -> None:
+    before = ip("route")
+    windows = RouteWindows([peer("mumbai", "203.0.113.9")], record=record)
+    lacks = windows.lacks
+    windows.follow([peer("oslo", "203.0.113.5", 300), peer("delhi", "203.0.113.7", 0)])
+    assert windows.lacks is lacks
+    assert lacks == {"oslo": ""}
+    assert "initcwnd" not in ip("route get 203.0.113.9")
+    assert "initcwnd 300" in ip("route get 203.0.113.5")
+    windows.follow([])
+    assert (ip("route"), lacks, record.exists()) == (before, {}, False)
+    windows.close()
+
+
+def test_where_no_wish_has_changed_no_route_is_touched(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = RouteWindows([peer("mumbai", "203.0.113.9", 0)], record=record)
+    monkeypatch.setattr("gateway.errand.run", lambda *_, **__: pytest.fail("somebody saw to routes"))
+    windows.follow([peer("delhi", "203.0.113.7", 0)])
+    windows.renew()
+    windows.close()
+
+
+@needs_root
+@pytest.mark.usefixtures("elsewhere")
 def test_what_a_killed_gateway_left_goes_at_the_next_start(record: Path) -> None:
     before = ip("route")
     RouteWindows([peer("mumbai", "203.0.113.9")], record=record)  # and never closed
