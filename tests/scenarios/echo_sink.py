@@ -53,7 +53,7 @@ class EchoSink:
         try:
             data = connection.recv(65_536)
             connection.sendall(data)
-        except ConnectionResetError:
+        except ConnectionError:  # EPIPE, too: reset after its end
             data = b""
         if not data:
             del self._connections[connection.fileno()]

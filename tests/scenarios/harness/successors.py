@@ -16,14 +16,14 @@ class Successor:
 
     def poll(self) -> int | None:
         """Give 0 once it has ended: only its parent is told how."""
-        if not self._has_ended and select.select([self._pidfd], [], [], 0)[0]:
+        if not self._has_ended and self._is_readable(0):
             self._has_ended = True
             os.close(self._pidfd)
         return 0 if self._has_ended else None
 
     def wait(self, timeout: float) -> int:
         """Wait until it has ended, and give 0."""
-        if self.poll() is None and not select.select([self._pidfd], [], [], timeout)[0]:
+        if self.poll() is None and not self._is_readable(timeout):
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
         self.poll()
         return 0
@@ -32,3 +32,8 @@ class Successor:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
             signal.pidfd_send_signal(self._pidfd, number)
+
+    def _is_readable(self, timeout: float) -> bool:
+        waiting = select.poll()  # select(2) stops at descriptor 1024
+        waiting.register(self._pidfd, select.POLLIN)
+        return bool(waiting.poll(timeout * 1000))
