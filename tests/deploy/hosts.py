@@ -5,9 +5,11 @@ Runs in namespaces of its own, see `tests.deploy.__main__`; so nothing here has 
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,6 +99,7 @@ class Host:
         assert self._process
         self._process.kill()
         self._process.wait()
+        self._kill_all()
         until(self._is_unplugged, f"the bridge has no port of {self.name}", within_s=_BOOT_S)
 
     def ssh(self, command: str) -> str:
@@ -111,6 +114,14 @@ class Host:
         if done.returncode:
             raise AssertionError(f"{self.name}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def _kill_all(self) -> None:
+        """Kill whoever is in its control groups: its first process outlives nspawn."""
+        for group in self._site.groups:
+            for members in (group / self.name).rglob("cgroup.procs"):
+                for pid in filter(None, map(int, members.read_text(encoding="utf-8").split())):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
     def _is_unplugged(self) -> bool:
         return f"vb-{self.name}" not in {name for _, name in socket.if_nameindex()}
