@@ -137,7 +137,7 @@ class Generations:
         """Say the last word, to whoever is before or after."""
         if self._takeover is not None:
             self._takeover.fail(code, self._house.supervisor.failure)
-        self._succession.report()
+        self._succession.end()
 
     def leave(self) -> None:
         """Close, in a forked child, what is the supervisor's."""
@@ -186,6 +186,9 @@ class Generations:
             _log.error("has taken over, but commands will not know it: %s", error)
         self._house.control.start()
         self.supervisor.crew.begin(self.supervisor.crew.slots)
+
+    def settle_in(self) -> None:
+        """Do what may take a while."""
         self._house.begin_routes()
         if self._is_to_be_announced:
             self._house.announce()

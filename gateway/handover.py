@@ -6,6 +6,7 @@ is judged before it is believed: one that is not understood ends the upgrade, ne
     old → new   SOCKETS for each kind of descriptor, then OFFER, which tells how many there were
     new → old   READY once all its children are, or FAILED; until then the old one goes on as if nothing were
     old → new   YOURS: the old one accepts no more; from here on it retires, and says TOTALS and LEFT now and then
+    new → old   TAKEN, once whoever looks for the gateway finds the new one
     new → old   END, where the whole gateway is to end
 """
 
@@ -120,6 +121,12 @@ class Yours(Words):
     word: Literal["yours"] = "yours"
 
 
+class Taken(Words):
+    """The new one is the gateway, for whoever looks for it."""
+
+    word: Literal["taken"] = "taken"
+
+
 class Totals(Words):
     """What the old one's children have counted since it said so last.
 
@@ -153,7 +160,7 @@ class End(Words):
     limit_s: Seconds
 
 
-Message = Sockets | Offer | Ready | Failed | Yours | Totals | Left | End
+Message = Sockets | Offer | Ready | Failed | Yours | Taken | Totals | Left | End
 
 _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="word")])
 

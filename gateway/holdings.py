@@ -153,6 +153,8 @@ class Holdings:
         """Close the listeners, the admin one excepted, so that newcomers are refused, and what captures their SYNs."""
         for sock in self._of_workers():
             sock.close()
+        self._retired.clear()  # there is nothing left to finish
+        self._dropped.clear()
 
     def close(self) -> None:
         """Close everything."""

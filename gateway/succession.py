@@ -15,7 +15,7 @@ from gateway.exit_codes import ExitCode
 from gateway.predecessors import RETIRING_LIMIT
 from gateway.slot import Slot
 from gateway.supervisor import Phase, Supervisor
-from gateway.upgrade import State, Upgrade
+from gateway.upgrade import Events, State, Upgrade
 from pools.net.clock import monotonic_s
 from pools.net.errors import StartError
 from pools.net.orders import LINGER_S, Order, OrderMessage
@@ -25,6 +25,9 @@ REPORT_S: Final = 1.0
 
 ADMIN_S: Final = 2.0
 """How long the admin child may take to end."""
+
+TAKEN_S: Final = 5.0
+"""How long we wait at our end for the successor to be found by whoever looks for the gateway."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,9 +94,7 @@ class Succession:
             self._upgrade = Upgrade(
                 estate_of(self._household.belongings()),
                 self._household.selector,
-                on_ready=self._make_way,
-                on_failed=self._failed,
-                on_end=self._household.supervisor.drain,
+                Events(self._make_way, self._failed, self._taken, self._household.supervisor.drain),
                 now_s=monotonic_s(),
             )
         except StartError as error:
@@ -120,10 +121,18 @@ class Succession:
             self.report()
 
     def report(self) -> None:
-        """Tell the successor what was counted since, and how many sessions are left; once more before the end."""
+        """Tell the successor what was counted since, and how many sessions are left."""
         if self._upgrade is not None and self._unsaid is not None:
             self._say_totals(self._unsaid)
             self._say_left()
+
+    def end(self) -> None:
+        """Tell all of it once more; and where an operator still waits, wait for what there is to answer."""
+        self.report()
+        until_s = monotonic_s() + TAKEN_S
+        while self._later is not None and self._ready is not None and monotonic_s() < until_s:
+            for key, _ in self._household.selector.select(0.1):
+                key.data()
 
     def _say_left(self) -> None:
         assert self._upgrade is not None
@@ -180,8 +189,11 @@ class Succession:
 
         _log.info("upgraded: pid %d is the supervisor from here on", heir.pid)
         household.supervisor.retire(household.retire_s, linger_s)
-        sessions = household.supervisor.crew.sessions()
-        self._answer({"ok": True, "pid": heir.pid, "old_pid": os.getpid(), "sessions": sessions})
+
+    def _taken(self) -> None:
+        assert self._upgrade is not None
+        sessions = self._household.supervisor.crew.sessions()
+        self._answer({"ok": True, "pid": self._upgrade.heir.pid, "old_pid": os.getpid(), "sessions": sessions})
 
     def _failed(self) -> None:
         assert self._upgrade is not None

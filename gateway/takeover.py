@@ -57,6 +57,9 @@ class Successor(Protocol):
     def come_into_own(self, old: HandoverChannel) -> None:
         """Be the gateway, for everybody; the old supervisor retires, and `old` leads to it."""
 
+    def settle_in(self) -> None:
+        """Do what may take a while, once the gateway is known to be this one."""
+
     def fail(self, why: str) -> None:
         """End without having been the gateway."""
 
@@ -119,3 +122,5 @@ class Takeover:
     def _come_into_own(self) -> None:
         self.stage = Stage.DONE
         self._successor.come_into_own(self._channel)
+        self._channel.say(handover.Taken())
+        self._successor.settle_in()

@@ -9,6 +9,7 @@ import os
 import selectors
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -42,14 +43,28 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Whom an upgrade tells.
+
+    Attributes:
+        ready: called with the successor's READY, once, if it comes; `Upgrade.give` is to follow.
+        failed: called once, when the successor is gone without having been given the gateway.
+        taken: called once, when the gateway that was given is the successor's for all who look for it.
+        end: called when the successor has the whole gateway end, with the seconds that sessions have.
+    """
+
+    ready: Callable[[handover.Ready], None]
+    failed: Callable[[], None]
+    taken: Callable[[], None]
+    end: Callable[[float], None]
+
+
 class Upgrade:
     """The attempt, and afterwards the channel to the successor.
 
     Args:
         selector: borrowed.
-        on_ready: called with its READY, once, if it comes; `give` is to follow.
-        on_failed: called once, when the successor is gone without having been given the gateway.
-        on_end: called when the successor, READY since, has the whole gateway end, with the seconds that sessions have.
 
     Attributes:
         channel: to the successor.
@@ -58,16 +73,7 @@ class Upgrade:
         why: the same for people; empty until it has failed.
     """
 
-    def __init__(
-        self,
-        estate: Estate,
-        selector: selectors.BaseSelector,
-        *,
-        on_ready: Callable[[handover.Ready], None],
-        on_failed: Callable[[], None],
-        on_end: Callable[[float], None],
-        now_s: float,
-    ) -> None:
+    def __init__(self, estate: Estate, selector: selectors.BaseSelector, events: Events, *, now_s: float) -> None:
         """Start the successor.
 
         Raises:
@@ -77,9 +83,7 @@ class Upgrade:
         self.exit_code = ExitCode.CANNOT_START
         self.why = ""
         self._deadline_s = now_s + READY_S
-        self._on_ready = on_ready
-        self._on_failed = on_failed
-        self._on_end = on_end
+        self._events = events
         ours, theirs = _pair()
         self.channel = HandoverChannel(ours, selector, on_message=self._hear, on_end=self._ended)
         try:
@@ -120,13 +124,15 @@ class Upgrade:
         match message:
             case handover.Ready() if self.state is State.WAITING and self.heir.lives and not self.why:
                 self.state = State.READY
-                self._on_ready(message)
+                self._events.ready(message)
             case handover.Failed(exit_code=code, why=why) if self.state is State.WAITING:
                 self.exit_code = ExitCode.CONFIGURATION if code == ExitCode.CONFIGURATION else ExitCode.CANNOT_START
                 self.why = why
                 self._deadline_s = min(self._deadline_s, monotonic_s() + PARTING_S)
+            case handover.Taken() if self.state is State.TAKEN:
+                self._events.taken()
             case handover.End(limit_s=limit_s) if self.state is State.TAKEN:
-                self._on_end(limit_s)
+                self._events.end(limit_s)
             case _:
                 _log.error("the new supervisor says %s out of turn", message.word)
 
@@ -139,7 +145,7 @@ class Upgrade:
             self.state = State.FAILED
             self.channel.close()
             self.why = self.why or self.heir.last_words or "it ended without a word"
-            self._on_failed()
+            self._events.failed()
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -30,6 +30,7 @@ from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ChildError
 from pools.net.fd_passing import close_all, receive_message, send_message
+from pools.net.link_board import LinkCell
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState
 from pools.peer import Peer
@@ -170,6 +171,8 @@ class SmallBroker:
 
     def run(self) -> int:
         self.post.row[Cell.STATE] = ChildState.READY
+        for number in self.post.links.numbers:  # as if it had legs, which a new supervisor waits for
+            self.post.links.link(number).add(LinkCell.FILLED_TOTAL)
         send_message(self.post.channel, ReportMessage(Report.READY).encode())
         while not self.is_over:
             self.post.row[Cell.HEARTBEAT_NS] = monotonic_ns()

@@ -13,6 +13,7 @@ MESSAGES: list[handover.Message] = [
     handover.Ready(slots=2, unused=[["127.0.0.1:80", "tcp", False, False]]),
     handover.failed(ExitCode.CONFIGURATION, "listen[0].bind: must be an address; found nowhere"),
     handover.Yours(),
+    handover.Taken(),
     handover.Totals(rows=[("gateway", "", {"SESSIONS_TOTAL": 2**64 - 1}), ("peer", "mumbai", {})]),
     handover.Left(sessions=7),
     handover.End(limit_s=0.5),

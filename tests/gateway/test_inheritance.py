@@ -1,5 +1,6 @@
 """What one supervisor hands over is what the next one gets: both are this process."""
 
+import itertools
 import os
 import selectors
 import socket
@@ -19,7 +20,7 @@ from gateway.handover_channel import HandoverChannel
 from gateway.heir import HANDOVER_VARIABLE
 from gateway.holdings import Holdings
 from gateway.inheritance import Inheritance, tell_failure
-from gateway.inherited import key_of, number_of
+from gateway.inherited import Inherited, key_of, number_of
 from gateway.predecessors import Predecessors
 from gateway.runtime_dir import RuntimeDir
 from pools.net.endpoint import Endpoint
@@ -144,3 +145,65 @@ def test_a_wrong_file_is_told_before_anything_is_taken(world: World, monkeypatch
     assert HANDOVER_VARIABLE not in os.environ
     assert world.hear() == handover.failed(4, "two problems")
     tell_failure(ExitCode.CONFIGURATION, "nobody to tell")
+
+
+def settings(*, workers: int = 3, listeners: int = 1) -> WorkerSettings:
+    listens = [Listen(f"web{number}", LOOPBACK, Mode.FORWARD, to=LOOPBACK) for number in range(listeners)]
+    return WorkerSettings(tuple(listens), workers=workers, shard_seed=77)
+
+
+def shared(old: Holdings, *, workers: int) -> Holdings:
+    """Open the holdings of a new supervisor, which has copies of an old one's sockets."""
+    copies = Inherited({key_of(group[0]): [sock.dup() for sock in group] for group in old.groups})
+    return Holdings.open(settings(workers=workers), admin=None, inherited=copies)
+
+
+def accepted_by_slot(holdings: Holdings, *, count: int) -> list[int]:
+    """Make so many connections to the only listener, and say how many each slot got."""
+    (group,) = holdings.groups
+    with ExitStack() as opened:
+        for _ in range(count):
+            opened.enter_context(socket.create_connection(group[0].getsockname(), timeout=30))
+        return [accept_all(sock) for sock in group]
+
+
+def accept_all(listener: socket.socket) -> int:
+    for count in itertools.count():
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return count
+    raise AssertionError("the queue has an end")
+
+
+def test_what_a_new_supervisor_had_shared_out_anew_is_restored() -> None:
+    old = Holdings.open(settings(), admin=None)
+    new = shared(old, workers=1)
+    new.settle()
+    assert accepted_by_slot(old, count=30)[1:] == [0, 0]
+    new.close()
+    old.restore()
+    assert min(accepted_by_slot(old, count=60)) > 0
+    old.close()
+
+
+def test_listeners_that_a_drain_has_closed_are_not_ended_once_more() -> None:
+    old = Holdings.open(settings(), admin=None)
+    new = shared(old, workers=1)
+    new.settle()
+    new.close_groups()
+    new.finish()
+    old.restore()
+    assert sum(accepted_by_slot(old, count=10)) == 10
+    old.close()
+
+
+def test_only_listeners_that_nobody_uses_are_made_deaf() -> None:
+    holdings = Holdings.open(settings(listeners=2), admin=None)
+    used, unused = (group[0] for group in holdings.groups)
+    assert not holdings.deafen_only([["127.0.0.1:1", "tcp", False, False]])
+    assert holdings.deafen_only([list(key_of(unused))])
+    socket.create_connection(used.getsockname(), timeout=30).close()
+    with pytest.raises(TimeoutError):
+        socket.create_connection(unused.getsockname(), timeout=0.2)
+    holdings.close()

@@ -47,6 +47,9 @@ class New:
     def come_into_own(self, old: HandoverChannel) -> None:
         self.old.append(old)
 
+    def settle_in(self) -> None:
+        assert self.old
+
     def fail(self, why: str) -> None:
         self.failures.append(why)
 
@@ -118,6 +121,7 @@ def test_totals_are_there_before_the_gateway_is_taken(world: World) -> None:
     world.say(handover.Yours())
     world.turn(2.0)
     assert (len(world.new.old), world.takeover.stage) == (1, Stage.DONE)
+    assert world.hear() == handover.Taken()
 
 
 def test_an_old_supervisor_that_dies_leaves_the_gateway_to_one_that_accepts_and_ends_one_that_does_not(
@@ -150,6 +154,7 @@ def test_a_failure_is_told_until_the_gateway_is_taken(world: World) -> None:
     world.offer()
     world.say(handover.Yours())
     world.turn(1.0)
+    assert world.hear() == handover.Taken()
     world.takeover.fail(ExitCode.CANNOT_START, "too late to matter")
     with pytest.raises(BlockingIOError):
         world.hear()

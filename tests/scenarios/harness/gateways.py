@@ -207,7 +207,7 @@ class Gateway:
         found = self.process.wait(LIMIT_S)
         assert [each.wait(LIMIT_S) for each in self.retired] == [0] * len(self.retired), self.log.text()
         _, alive = psutil.wait_procs(family, timeout=0)
-        assert not alive, f"still there after the gateway has ended: {alive}"
+        assert not alive, f"still there after the gateway has ended: {alive}\n{self.log.text()}"
         self.log.close(LIMIT_S)
         assert found == code, f"ended with {found}, expected {code}:\n{self.log.text()}"
         left = [name for name in ("control.sock", "supervisor.pid", "scoreboard") if (self.runtime_dir / name).exists()]
