@@ -182,8 +182,8 @@ class Crew:
         self._forget(slot.child.pidfd)
         death = slot.bury(monotonic_s())
         if slot.is_leaving:
-            _log.log(logging.WARNING if death.exit_code else logging.INFO, "%s, %s", slot.role.name, death)
             self._remove(slot)
+            _log.log(logging.WARNING if death.exit_code else logging.INFO, "%s, %s", slot.role.name, death)
         elif slot.is_relieved:
             slot.is_relieved = False
             self._restart(slot)

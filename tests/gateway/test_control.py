@@ -28,7 +28,8 @@ def test_ping_and_status_are_answered(start: Start) -> None:
     assert ask(gateway.runtime_dir, {"request": "ping"}) == {"ok": True, "pid": gateway.process.pid}
     told = ask(gateway.runtime_dir, {"request": "status"})
     assert told["phase"] == "running"
-    assert told["listeners"] == [{"name": "default", "mode": "mixed", "address": f"127.0.0.1:{gateway.port}", "to": ""}]
+    address = f"127.0.0.1:{gateway.port}"
+    assert told["listeners"] == [{"name": "default", "mode": "mixed", "address": address, "to": "", "number": 0}]
     assert gateway.who()[1] in [worker["pid"] for worker in told["workers"]]
 
 
