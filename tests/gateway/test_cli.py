@@ -51,8 +51,8 @@ def commands() -> dict[str, Any]:
 
 
 def test_each_option_is_explained_and_each_command_has_them_in_the_same_order() -> None:
-    order = ["--config", "--runtime-dir", "--listen", "--to", "--workers", "--now", "--rotate"]
-    order += ["--rtt", "--size", "--rate", "--repeats", "--picture", "--every", "--once", "--json"]
+    order = ["--config", "--runtime-dir", "--listen", "--to", "--workers", "--now", "--limit", "--wait", "--rotate"]
+    order += ["--rtt", "--size", "--rate", "--repeats", "--picture", "--every", "--once", "--strict", "--json"]
     for name, command in commands().items():
         options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
         assert all(getattr(option, "help", None) for option in options), name

@@ -37,7 +37,7 @@ def draining(gateway: Gateway, *words: str) -> "subprocess.Popen[str]":
 
 def test_who_waits_at_that_moment_is_served_and_who_comes_later_is_refused(start_gateway: StartGateway) -> None:
     with echo_sink() as sink, ExitStack() as opened:
-        gateway = start_gateway(forward(sink), gateway={"workers": 1})
+        gateway = start_gateway(forward(sink), gateway={"workers": 1}, timeouts={"drain": 30.0})
         port, (worker,) = gateway.port("forward"), gateway.worker_pids()
         os.kill(worker, signal.SIGSTOP)
         burst = [opened.enter_context(connect(port)) for _ in range(BURST)]  # established by the kernel, not accepted
