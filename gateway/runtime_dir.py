@@ -83,7 +83,7 @@ class RuntimeDir:
 
     @property
     def lock(self) -> int:
-        """The descriptor of the locked pid file."""
+        """The descriptor of the locked pid file; -1 once it was let go of."""
         return self._lock
 
     def take_over(self) -> None:
@@ -103,19 +103,25 @@ class RuntimeDir:
             next_scoreboard_file(self.path).unlink(missing_ok=True)
 
     def hand_over(self) -> None:
-        """Leave directory and files to the supervisor that has taken over: `release` only lets go of the lock."""
+        """Leave directory, files and lock to the supervisor that has taken over.
+
+        Were the lock kept, too, nobody could start a gateway here after that one was killed, while this one retires.
+        """
         self._is_ours = False
+        self.abandon()
 
     def abandon(self) -> None:
-        """Let go in a child: the lock stays with the supervisor."""
-        os.close(self._lock)
+        """Let go of our copy of the lock: in a child, and where another supervisor has one. Harmless when repeated."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     def release(self) -> None:
         """Remove the files and let the next gateway in. The directory stays: it may be a service manager's."""
         if self._is_ours:
             self._remove_files()
             pid_file(self.path).unlink(missing_ok=True)
-        os.close(self._lock)
+        self.abandon()
 
     def _remove_files(self) -> None:
         for file in (control_socket, scoreboard_file, next_scoreboard_file):

@@ -43,6 +43,8 @@ def test_a_successor_holds_it_too_and_then_alone(tmp_path: Path) -> None:
     assert (pid_file(tmp_path).read_text(), scoreboard_file(tmp_path).read_text()) == ("1\n", "before")
     after.take_over()
     before.hand_over()
+    assert before.lock == -1  # else it would hold the directory for as long as it retires
+    before.abandon()
     before.release()
     assert pid_file(tmp_path).read_text() == f"{os.getpid()}\n"
     assert scoreboard_file(tmp_path).read_text() == "after"
