@@ -29,8 +29,16 @@ def run(task: Callable[[], Any], *, limit_s: float) -> Any:
         limit_s: seconds, after which the child is killed.
 
     Raises:
-        ErrandError: it failed, in which case its traceback is on stderr, or took too long.
+        ErrandError: it failed, in which case its traceback is on stderr, or took too long, or no process or descriptor
+            is left.
     """
+    try:
+        return _run(task, limit_s)
+    except OSError as error:
+        raise ErrandError(f"cannot send a child: {error}") from error
+
+
+def _run(task: Callable[[], Any], limit_s: float) -> Any:
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 
 import pytest
@@ -36,3 +37,13 @@ def test_a_task_that_hangs_is_ended_in_time() -> None:
         errand.run(signal.pause, limit_s=0.05)
     with pytest.raises(ChildProcessError):  # and collected
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_where_there_is_no_descriptor_left_that_is_an_answer_too() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most[1]))
+    try:
+        with pytest.raises(errand.ErrandError, match="cannot send a child: .*Too many open files"):
+            errand.run(lambda: 1, limit_s=LIMIT_S)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
