@@ -143,10 +143,10 @@ def accept(listener: socket.socket) -> tuple[sockopts.Socket, tuple[Any, ...]]:
 
 
 def has_waiting(listener: socket.socket) -> bool:
-    """Tell whether a connection waits in the queue of a listener."""
+    """Tell whether a connection waits in the queue of a listener; none does where somebody shut it down."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    return bool(poll.poll(0))
+    return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
 def has_descriptors_left() -> bool:

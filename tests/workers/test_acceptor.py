@@ -223,3 +223,12 @@ def test_what_lives_on_elsewhere_is_left_at_once_with_who_waits(tmp_path: Path) 
         yard.acceptor.close()  # harmless
         floor.keep(elsewhere.accept()[0])
         assert yard.world.sessions.live == 1
+
+
+def test_one_that_retires_without_room_is_over_once_its_listener_was_ended_elsewhere(tmp_path: Path) -> None:
+    with Floor() as floor, Yard(floor, tmp_path) as yard, yard.listeners[0].dup() as elsewhere:
+        yard.fill()  # and one more waits
+        yard.acceptor.retire(linger_s=0.01)
+        turn_until(lambda: 1 not in yard.acceptor._sockets)
+        elsewhere.shutdown(socket.SHUT_RD)
+        turn_until(lambda: yard.acceptor.is_closed)

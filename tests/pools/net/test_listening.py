@@ -108,3 +108,13 @@ def test_who_waits_in_a_queue_is_seen_and_left_there() -> None:
             assert listening.has_waiting(listener)
             listener.accept()[0].close()
             assert not listening.has_waiting(listener)
+
+
+def test_nobody_waits_where_another_process_has_shut_the_listener_down() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        listener.dup() as elsewhere,
+        socket.create_connection(listener.getsockname()),
+    ):
+        elsewhere.shutdown(socket.SHUT_RD)
+        assert not listening.has_waiting(listener)
