@@ -21,7 +21,7 @@ HANDOVER_VARIABLE: Final = "MIDMILE_HANDOVER"
 _log = logging.getLogger(__name__)
 
 _TAIL_BYTES: Final = 4_096
-_READ_BYTES: Final = 65_536
+_READ_BYTES: Final = 65_536  # all that a pipe holds (pipe(7))
 
 
 class Heir:
@@ -89,17 +89,19 @@ class Heir:
             self._pidfd = -1
 
     def _on_words(self) -> None:
-        while not self._stderr.closed:
-            try:
-                said = os.read(self._stderr.fileno(), _READ_BYTES)
-            except BlockingIOError:
-                return
-            if not said:
-                self._selector.unregister(self._stderr)
-                self._stderr.close()
-            self._tail = (self._tail + said)[-_TAIL_BYTES:]
-            for line in said.decode(errors="replace").splitlines():
-                _log.warning("the new supervisor says: %s", line)
+        """Read once: one that talks without end must not keep the event loop from ending it."""
+        if self._stderr.closed:
+            return
+        try:
+            said = os.read(self._stderr.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not said:
+            self._selector.unregister(self._stderr)
+            self._stderr.close()
+        self._tail = (self._tail + said)[-_TAIL_BYTES:]
+        for line in said.decode(errors="replace").splitlines():
+            _log.warning("the new supervisor says: %s", line)
 
     def _bury(self) -> None:
         if self._pidfd < 0:
