@@ -87,7 +87,7 @@ def change_options(group: Iterable[socket.socket], listen: Listen, keepalive: Ke
     """Have a group that listens accept by `listen` from now on. Buffers that were larger stay so.
 
     Raises:
-        StartError: the kernel refuses what it allowed in `try_options`.
+        StartError: the kernel refuses what it allowed in `try_options`, or there is no descriptor left to ask it by.
     """
     try:
         for sock in group:
@@ -95,7 +95,7 @@ def change_options(group: Iterable[socket.socket], listen: Listen, keepalive: Ke
             if not listen.congestion:
                 sockopts.congestion(sock, _SYSTEMS_CONGESTION.read_text(encoding="ascii").strip())
             listening.listen(sock, backlog=listen.backlog)
-    except (listening.ListenError, sockopts.OptionError) as error:
+    except (listening.ListenError, sockopts.OptionError, OSError) as error:
         raise _cannot(listen, error) from error
 
 

@@ -22,7 +22,8 @@ from pools.net.errors import StartError
 from pools.net.keepalive import Keepalive
 from pools.net.transport import Transport, is_mptcp, mptcp_lack, open_stream
 from tests.bench.processes import free_ports
-from workers.listener import open_group
+from workers import listener
+from workers.listener import change_options, open_group
 from workers.settings import Listen, Mode
 from workers.shard import ShardHash
 
@@ -246,6 +247,16 @@ def test_a_congestion_control_that_is_not_there_is_refused_and_nothing_stays_ope
     with pytest.raises(StartError, match="listener 'test' on .*cannot set TCP_CONGESTION to 'no-such'"):
         open_test_group("127.0.0.1:0", congestion="no-such")
     assert descriptors() == before
+
+
+def test_a_change_that_cannot_be_looked_up_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    listen = Listen("test", Endpoint("127.0.0.1", 0), Mode.SOCKS5)
+    monkeypatch.setattr(listener, "_SYSTEMS_CONGESTION", tmp_path / "not there, or no descriptor left to read it by")
+    with (
+        closing(open_test_group(slots=1)) as group,
+        pytest.raises(StartError, match="listener 'test' on .*No such file"),
+    ):
+        change_options(group, listen, KEEPALIVE)
 
 
 @pytest.fixture
