@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -98,8 +98,8 @@ class RuntimeDir:
         self._is_ours = True
 
     def clear_next(self) -> None:
-        """Remove what a supervisor left that has not taken over."""
-        with _refusals(self.path):
+        """Remove what a supervisor left that has not taken over; where that cannot be, the next one replaces it."""
+        with suppress(OSError):  # a disk that became read-only: no reason for the supervisor that goes on to end
             next_scoreboard_file(self.path).unlink(missing_ok=True)
 
     def hand_over(self) -> None:

@@ -60,6 +60,9 @@ def test_a_successor_that_failed_leaves_nothing(tmp_path: Path) -> None:
     before.clear_next()
     before.clear_next()
     assert [path.name for path in tmp_path.iterdir()] == ["supervisor.pid"]
+    next_scoreboard_file(tmp_path).mkdir()  # cannot be removed as a file
+    before.clear_next()
+    next_scoreboard_file(tmp_path).rmdir()
     before.release()
 
 
