@@ -56,9 +56,6 @@ class House(Protocol):
     def hand_over_routes(self) -> None:
         """Leave them to a new supervisor."""
 
-    def announce(self) -> None:
-        """Say that the gateway is there."""
-
     @property
     def is_reloading(self) -> bool:
         """Whether a reload is under way."""
@@ -81,7 +78,6 @@ class Generations:
         self._succession = Succession(self)
         self._takeover = Takeover(inheritance.channel, house.selector, self) if inheritance else None
         self._finish_s = math.inf
-        self._is_to_be_announced = False
 
     # What the supervisor's loop asks for.
 
@@ -127,11 +123,6 @@ class Generations:
         if self._takeover is None or kind is Kind.BROKER or self._takeover.stage is Stage.DONE:
             return False
         return kind is Kind.ADMIN or self._takeover.stage is Stage.HELD
-
-    def may_announce(self) -> bool:
-        """Tell whether the gateway is this supervisor's to announce; else it will be announced when it is."""
-        self._is_to_be_announced = not self.is_in_office
-        return not self._is_to_be_announced
 
     def end(self, code: ExitCode) -> None:
         """Say the last word, to whoever is before or after."""
@@ -190,8 +181,7 @@ class Generations:
     def settle_in(self) -> None:
         """Do what may take a while."""
         self._house.begin_routes()
-        if self._is_to_be_announced:
-            self._house.announce()
+        self.supervisor.take_office()
 
     def fail(self, why: str) -> None:
         """End without having been the gateway."""

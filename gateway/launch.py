@@ -314,7 +314,7 @@ class _Gateway:
 
     def announce(self) -> None:
         """Say that the gateway is there, once it is this supervisor's."""
-        if not self.generations.may_announce():
+        if not self.generations.is_in_office:  # then it is announced when it is
             return
         self.holdings.settle()
         _log.info("%s", ready_line(self.answers.facts, self.now.cores))

@@ -188,6 +188,12 @@ class Supervisor:
         """Give the seconds within which a drain of `limit_s` that begins now has ended, whatever the children do."""
         return limit_s + GRACE_S + STOP_S + WATCH_S
 
+    def take_office(self) -> None:
+        """Be the gateway's supervisor from now on. The start is over: no child's failure ends the gateway any more."""
+        if self.phase in (Phase.STARTING, Phase.RUNNING):
+            self.phase = Phase.RUNNING
+            self._hooks.announce()
+
     def _on_all_ready(self) -> None:
         if self.phase is Phase.STARTING:
             self.phase = Phase.RUNNING

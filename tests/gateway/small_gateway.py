@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway import config, upgrade
+from gateway.child import AdminPost
 from gateway.launch import launch
 from gateway.settings import GatewaySettings
 from pools.broker_post import BrokerPost
@@ -219,6 +220,12 @@ def never_able(post: Post) -> int:
     return 0
 
 
+def fail_in_office(post: AdminPost) -> int:
+    send_message(post.channel, ReportMessage(Report.HELD).encode())
+    select.select([post.channel], [], [])
+    raise ChildError("no page can be shown", exit_code=3)
+
+
 def stumble(post: Post) -> int:
     raise RuntimeError("nobody expected this")
 
@@ -240,7 +247,7 @@ def settings_of(wish: dict[str, Any]) -> GatewaySettings:
         settings,
         workers=wish["workers"],
         runtime_dir=Path(wish["runtime_dir"]),
-        admin=None,
+        admin=Endpoint("127.0.0.1", 0) if wish["has_admin"] else None,
         listens=(listen, *(replace(listen, name=name) for name in wish["more_listeners"])),
         limits=replace(settings.limits, sessions=wish["sessions"]),
         timeouts=replace(settings.timeouts, worker_heartbeat=wish["heartbeat_s"]),
@@ -266,6 +273,7 @@ def main(wish: dict[str, Any]) -> int:
         read=read if wish["again"] else None,
         worker_main=MAINS[wish["main"]],
         broker_main=BROKER_MAINS[wish["broker"]],
+        admin_main=fail_in_office,
     )
 
 

@@ -130,6 +130,17 @@ def test_a_successor_that_is_told_to_end_before_its_time_leaves_the_listeners_as
     assert gateway.who()[1]
 
 
+def test_a_child_that_fails_after_the_change_does_not_end_the_gateway(start: Start) -> None:
+    gateway = start().wait_ready()
+    install(gateway, has_admin=True)
+    with gateway.stay() as session:
+        assert upgrade(gateway.runtime_dir).exit_code is ExitCode.OK
+        gateway.wait_for(r"admin, pid \d+ ended by exit code 3: .*no page can be shown; next in ")
+        assert status(gateway)["phase"] == "running"
+        assert gateway.who()[1]
+        assert is_alive(session)
+
+
 def test_what_retires_ends_with_the_gateway(start: Start) -> None:
     gateway = start().wait_ready()
     with gateway.stay():
