@@ -73,6 +73,7 @@ class Succession:
 
     def __init__(self, household: Household) -> None:
         self._household = household
+        self._is_wanted = False  # once a reload that is under way is over
         self._upgrade: Upgrade | None = None
         self._later: Later | None = None
         self._ready: handover.Ready | None = None
@@ -86,31 +87,29 @@ class Succession:
         return self._upgrade is not None and self._upgrade.state in (State.WAITING, State.READY)
 
     def begin(self) -> Reply | Later:
-        """Start a new supervisor. The reply comes once it has taken over, or has failed."""
+        """Have a new supervisor started, behind a reload that is under way: to the operator that one is over.
+
+        The reply comes once it has taken over, or has failed.
+        """
         if lack := self._lack():
             _log.error("not upgrading: %s", lack)
             return _no(ExitCode.CANNOT_START, lack)
-        try:
-            self._upgrade = Upgrade(
-                estate_of(self._household.belongings()),
-                self._household.selector,
-                Events(self._make_way, self._failed, self._taken, self._household.supervisor.drain),
-                now_s=monotonic_s(),
-            )
-        except StartError as error:
-            _log.error("not upgrading: %s", error)
-            return _no(ExitCode.CANNOT_START, str(error))
-        self._later = Later()
+        self._is_wanted, self._later = True, Later()
         return self._later
 
     def abort(self, why: str) -> None:
-        """End an upgrade that is under way."""
-        if self._upgrade is not None and self.is_under_way:
+        """End an upgrade that is under way, or wanted."""
+        if self._is_wanted:
+            self._is_wanted = False
+            self._answer(_no(ExitCode.CANNOT_START, why))
+        elif self._upgrade is not None and self.is_under_way:
             self._upgrade.abort(why)
             self._answer(_no(ExitCode.CANNOT_START, why))
 
     def turn(self, now_s: float) -> None:
         """Do what is due by the clock."""
+        if self._is_wanted and not self._household.is_reloading:
+            self._start()
         if self._upgrade is None:
             return
         self._upgrade.turn(now_s)
@@ -134,6 +133,19 @@ class Succession:
             for key, _ in self._household.selector.select(0.1):
                 key.data()
 
+    def _start(self) -> None:
+        self._is_wanted = False
+        try:
+            self._upgrade = Upgrade(
+                estate_of(self._household.belongings()),
+                self._household.selector,
+                Events(self._make_way, self._failed, self._taken, self._household.supervisor.drain),
+                now_s=monotonic_s(),
+            )
+        except StartError as error:
+            _log.error("not upgrading: %s", error)
+            self._answer(_no(ExitCode.CANNOT_START, str(error)))
+
     def _say_left(self) -> None:
         assert self._upgrade is not None
         self._upgrade.channel.say(handover.Left(sessions=self._household.supervisor.crew.sessions()))
@@ -152,8 +164,8 @@ class Succession:
         household = self._household
         if household.supervisor.phase is not Phase.RUNNING:
             return f"the gateway is {household.supervisor.phase}"
-        if self.is_under_way or household.is_reloading:
-            return "another upgrade, or a reload, is under way"
+        if self.is_under_way or self._is_wanted:
+            return "another upgrade is under way"
         if (retiring := len(household.belongings().predecessors.retiring)) >= RETIRING_LIMIT:
             return f"expected at most {RETIRING_LIMIT} supervisors that retire; found {retiring} already"
         return ""

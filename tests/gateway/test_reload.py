@@ -51,6 +51,14 @@ def reloadable(start: Start, tmp_path: Path) -> Callable[..., Reloadable]:
     return lambda **wish: Reloadable(start, tmp_path / "wish.json", **wish)
 
 
+def test_an_upgrade_right_behind_a_reload_waits_for_what_that_puts_away(reloadable: Callable[..., Reloadable]) -> None:
+    world = reloadable()
+    assert world.reload(workers=2, more_listeners=["b"]).ok
+    found = control_client.upgrade(world.gateway.runtime_dir)
+    assert (found.exit_code, found.error) == (ExitCode.OK, "")
+    assert world.gateway.who()[1]
+
+
 def test_workers_listeners_and_broker_come_and_go_and_sessions_stay(reloadable: Callable[..., Reloadable]) -> None:
     world = reloadable()
     gateway = world.gateway
