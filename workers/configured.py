@@ -26,7 +26,7 @@ def configured(post: Post, message: OrderMessage, descriptors: Sequence[int]) ->
     """
     if len(descriptors) != 1 + message.listeners + message.captures:
         raise _wrong(f"1 + {message.listeners} + {message.captures} descriptors", len(descriptors))
-    settings = unseal(descriptors[0])
+    settings = _shared(unseal(descriptors[0]), post.settings)
     os.close(descriptors[0])
     if message.listeners != len(settings.listens):
         raise _wrong(f"{len(settings.listens)} listening sockets", message.listeners)
@@ -36,6 +36,21 @@ def configured(post: Post, message: OrderMessage, descriptors: Sequence[int]) ->
     listeners, captures = sockets[: message.listeners], sockets[message.listeners :]
     capture = _capture(settings, listeners, captures) if captures else None
     return replace(post, settings=settings, listeners=listeners, capture=capture)
+
+
+def _shared(settings: WorkerSettings, before: WorkerSettings) -> WorkerSettings:
+    """Have the large things that did not change be the same ones.
+
+    What a service that is over leaves behind may wait for the collector through hundreds of reloads; passwords of a
+    hundred thousand users must not wait with it each time.
+    """
+    users = {listen.name: listen.users for listen in before.listens}
+    listens = tuple(
+        replace(listen, users=users[listen.name]) if users.get(listen.name) == listen.users else listen
+        for listen in settings.listens
+    )
+    egress = before.egress if before.egress == settings.egress else settings.egress
+    return replace(settings, listens=listens, egress=egress)
 
 
 def _capture(

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
@@ -78,3 +79,17 @@ def test_descriptors_that_are_not_as_many_as_they_should_be_are_refused(
                 close_all([descriptor])
             except OSError:  # it was closed once it had been read
                 continue
+
+
+def test_users_who_did_not_change_are_not_kept_twice(post: Post) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        message = OrderMessage(Order.CONFIGURE, listeners=1)
+        for users in ({"ann": "one"}, {"ann": "one"}, {"ann": "two"}):
+            before = post.settings
+            told = replace(NEW, listens=(replace(NEW.listens[0], users=users),))
+            post = configured(post, message, [seal(told), copy_of(listener)])
+            post.listeners[0].close()
+            assert post.settings == told
+            is_same = bool(before.listens) and post.settings.listens[0].users is before.listens[0].users
+            assert is_same == (bool(before.listens) and before.listens[0].users == users)
+            assert (post.settings.egress is before.egress) == (before.egress == told.egress)
