@@ -13,10 +13,10 @@ from gateway.holdings_change import Change, Have, prepare
 from gateway.inherited import Inherited, bound_address, key_of, number_of
 from gateway.socket_plan import Known
 from pools.net.endpoint import Endpoint
+from pools.net.errors import StartError
 from pools.net.tcp_info import tcp_info
-from workers.listener import deafen, deal, end_group
+from workers.listener import change_options, deafen, deal, end_group
 from workers.settings import WorkerSettings
-from workers.shard import ShardHash
 from workers.syn_sockets import Capture
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Holdings:
         self._known: dict[str, Known] = {}
         self._admin_wanted: Endpoint | None = None
         self._undealt: Change | None = None
-        self._shard: ShardHash | None = None
+        self._holds: Change | None = None
         self._retired: list[list[socket.socket]] = []  # each the end of a group, or all of it
         self._dropped: list[socket.socket] = []  # that nobody reads or accepts from any more
 
@@ -91,7 +91,7 @@ class Holdings:
         self._dropped += [sock for capture in self.captures for sock in capture.sockets] + change.gone_admins
         self.groups, self.captures, self.capture_lack = change.groups, change.captures, change.capture_lack
         self.admin, self._admin_wanted, self._known = change.admin, change.admin_wanted, change.known
-        self._undealt, self._shard = change, change.shard
+        self._undealt = self._holds = change
 
     def settle(self) -> None:
         """Deal new connections out to the workers that there are now: call it once all of them accept."""
@@ -144,10 +144,15 @@ class Holdings:
         return bool(found)
 
     def restore(self) -> None:
-        """Deal new connections out as before to the workers here, after others had begun to share the sockets."""
-        if self._shard is not None:
-            for group in self.groups:
-                deal(group, self._shard)
+        """Deal new connections out, and set them up, as before: others had begun to share the sockets, and failed."""
+        if self._holds is None:
+            return
+        for group, listen in zip(self.groups, self._holds.listens, strict=True):
+            deal(group, self._holds.shard)
+            try:
+                change_options(group, listen, self._holds.keepalive)
+            except StartError as error:
+                _log.error("accepts by the options of a supervisor that has failed: %s", error)
 
     def close_groups(self) -> None:
         """Close the listeners, the admin one excepted, so that newcomers are refused, and what captures their SYNs."""

@@ -47,7 +47,8 @@ class Change:
     """What there is to be, opened but not yet in use.
 
     Attributes:
-        groups: for each listener, a socket for each worker, in slot order.
+        listens: the listeners.
+        groups: for each of them, a socket for each worker, in slot order.
         surplus: of groups that go on, the sockets at the end that no worker gets.
         gone: groups that no listener has any more.
         deals_anew: groups that go on are not dealt out by `shard` yet.
@@ -56,6 +57,7 @@ class Change:
     shard: ShardHash
     keepalive: Keepalive
     admin_wanted: Endpoint | None
+    listens: Sequence[Listen] = ()
     groups: list[Group] = field(default_factory=list)
     known: dict[str, Known] = field(default_factory=dict)
     captures: list[Capture] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Change:
 
     def open_groups(self, have: Have, listens: Sequence[Listen]) -> None:
         """Find or open the sockets of each listener."""
+        self.listens = listens
         keys = paired(listens, have.groups.keys(), have.known)
         for listen, key in zip(listens, keys, strict=True):  # first what may change nothing at all
             if key is not None:

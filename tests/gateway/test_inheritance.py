@@ -6,6 +6,7 @@ import selectors
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from gateway.runtime_dir import RuntimeDir
 from pools.net.endpoint import Endpoint
 from pools.net.errors import StartError
 from pools.net.fd_passing import receive_message, send_message, socket_pair
+from pools.net.keepalive import Keepalive
 from workers.settings import Listen, Mode, WorkerSettings
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
@@ -152,10 +154,10 @@ def settings(*, workers: int = 3, listeners: int = 1) -> WorkerSettings:
     return WorkerSettings(tuple(listens), workers=workers, shard_seed=77)
 
 
-def shared(old: Holdings, *, workers: int) -> Holdings:
+def shared(old: Holdings, *, workers: int, **more: Any) -> Holdings:
     """Open the holdings of a new supervisor, which has copies of an old one's sockets."""
     copies = Inherited({key_of(group[0]): [sock.dup() for sock in group] for group in old.groups})
-    return Holdings.open(settings(workers=workers), admin=None, inherited=copies)
+    return Holdings.open(replace(settings(workers=workers), **more), admin=None, inherited=copies)
 
 
 def accepted_by_slot(holdings: Holdings, *, count: int) -> list[int]:
@@ -176,14 +178,21 @@ def accept_all(listener: socket.socket) -> int:
     raise AssertionError("the queue has an end")
 
 
-def test_what_a_new_supervisor_had_shared_out_anew_is_restored() -> None:
+def idle_s(holdings: Holdings) -> int:
+    return holdings.groups[0][0].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+
+
+def test_what_a_new_supervisor_had_shared_out_and_set_up_anew_is_restored() -> None:
     old = Holdings.open(settings(), admin=None)
-    new = shared(old, workers=1)
+    usual = idle_s(old)
+    new = shared(old, workers=1, keepalive=Keepalive(idle=usual + 1))
     new.settle()
     assert accepted_by_slot(old, count=30)[1:] == [0, 0]
+    assert idle_s(old) == usual + 1
     new.close()
     old.restore()
     assert min(accepted_by_slot(old, count=60)) > 0
+    assert idle_s(old) == usual
     old.close()
 
 
