@@ -19,6 +19,7 @@ _NOTIFY: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _LISTEN: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 _FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START of systemd/sd-daemon.h
 _MOST_DESCRIPTORS: Final = 4096  # one for each worker and listener is far below
+_PARTING_S: Final = 1.0  # that a manager whose queue is full is waited for, before another process speaks to it
 _BACKLOG: Final = 16  # messages kept for a manager that does not read
 
 
@@ -87,6 +88,9 @@ class Notifier:
         Only the main process may say so (NotifyAccess=main), and what it would say later is not about the service.
         """
         self._tell(f"MAINPID={main_pid}")
+        if self._unsent and self._socket is not None:
+            self._socket.settimeout(_PARTING_S)  # unheard, it would end the service with this process
+            self._flush()
         self.close()
 
     def extend(self, seconds: float) -> None:

@@ -4,12 +4,14 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gateway import systemd
 from gateway.systemd import Notifier, inherited_listeners
 from pools.net.errors import StartError
 
@@ -135,6 +137,21 @@ def test_what_finds_the_managers_queue_full_is_sent_later(manager: Manager) -> N
             notifier.turn(1.0, well=True)
     assert manager.heard() == ["READY=1", "STATUS=serving"]
     assert manager.has_nothing_more()
+
+
+def test_a_manager_that_is_late_hears_of_the_hand_over(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "_PARTING_S", LIMIT_S)
+    notifier = Notifier(manager.address)
+    full = 0
+    while not notifier._unsent:
+        notifier.extend(1.0)
+        full += 1
+    handing = threading.Thread(target=notifier.hand_over, args=(4711,))
+    handing.start()
+    for _ in range(full):
+        manager.heard()
+    assert manager.heard() == ["MAINPID=4711"]
+    handing.join(LIMIT_S)
 
 
 @pytest.mark.parametrize("address", ["vsock:2:1234", "@", "/nowhere/notify", "/" + "x" * 200])
