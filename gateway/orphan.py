@@ -66,6 +66,7 @@ def spawn(command: Sequence[str], *, environment: Mapping[str, str], kept: Seque
             try:
                 return _started(ours)
             finally:
+                os.kill(between, signal.SIGKILL)  # it has said its last word, or hangs, on a disk that does not answer
                 os.waitpid(between, 0)
     except (OSError, ChannelError) as error:
         raise StartError(f"cannot execute {command[0]}: {error}") from error

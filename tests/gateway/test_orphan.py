@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway import orphan
 from gateway.orphan import Orphan, spawn
 from gateway.signals import HEARD
 from pools.net.errors import StartError
@@ -58,7 +59,8 @@ def test_it_is_nobodys_child_but_knows_what_it_was_given(shell: Shell) -> None:
 
 
 def test_signals_mean_to_it_what_they_mean_to_any_program(shell: Shell) -> None:
-    masks = dict(line.split() for line in shell.says("grep -E '^Sig(Blk|Ign)' /proc/$$/status").splitlines())
+    lines = shell.says(r'mapfile -t lines < /proc/$$/status; printf "%s\n" "${lines[@]}"').splitlines()  # bash blocks
+    masks = dict(line.split() for line in lines if line.startswith(("SigBlk:", "SigIgn:")))  # some while it forks
     heard = sum(1 << (number - 1) for number in HEARD)
     assert {name: int(mask, 16) & heard for name, mask in masks.items()} == {"SigBlk:": 0, "SigIgn:": 0}
     os.kill(shell.orphan.pid, signal.SIGTERM)
@@ -88,3 +90,10 @@ def test_what_cannot_be_executed_is_said_here() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     with suppress(ChildProcessError):
         assert os.waitpid(-1, os.WNOHANG) == (0, 0), "expected no zombie"
+
+
+def test_what_does_not_start_in_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphan, "_LIMIT_S", 0.05)
+    monkeypatch.setattr(orphan.subprocess, "Popen", lambda *_, **__: signal.pause())
+    with pytest.raises(StartError, match=r"cannot execute /bin/true: .*timed out"):
+        spawn(["/bin/true"], environment={})
