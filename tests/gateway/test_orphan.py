@@ -2,6 +2,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -94,6 +95,6 @@ def test_what_cannot_be_executed_is_said_here() -> None:
 
 def test_what_does_not_start_in_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphan, "_LIMIT_S", 0.05)
-    monkeypatch.setattr(orphan.subprocess, "Popen", lambda *_, **__: signal.pause())
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: signal.pause())
     with pytest.raises(StartError, match=r"cannot execute /bin/true: .*timed out"):
         spawn(["/bin/true"], environment={})
