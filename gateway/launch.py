@@ -294,14 +294,17 @@ class _Gateway:
     def _scoreboard(self) -> Scoreboard:
         workers = self.told.workers
         file = scoreboard_file if self.inheritance is None else next_scoreboard_file
-        return Scoreboard.create(
-            file(self.runtime.path),
-            Layout(workers, len(self.told.listens), len(self.told.peers)),
-            supervisor_pid=os.getpid(),
-            started_ns=monotonic_ns(),
-            room=arrangement.room_for(self.settings, workers=workers),
-            heartbeat_limit_ns=round(self.settings.timeouts.worker_heartbeat * 1e9),
-        )
+        try:
+            return Scoreboard.create(
+                file(self.runtime.path),
+                Layout(workers, len(self.told.listens), len(self.told.peers)),
+                supervisor_pid=os.getpid(),
+                started_ns=monotonic_ns(),
+                room=arrangement.room_for(self.settings, workers=workers),
+                heartbeat_limit_ns=round(self.settings.timeouts.worker_heartbeat * 1e9),
+            )
+        except OSError as error:  # no room left there, or a disk that became read-only
+            raise StartError(f"cannot make the scoreboard: {error}") from error
 
     def _control(self) -> control.ControlServer:
         inherited = None if self.inheritance is None else self.inheritance.control

@@ -103,6 +103,16 @@ def test_a_successor_that_cannot_start_changes_nothing(
             assert is_alive(session)
 
 
+def test_a_successor_says_what_is_wrong_with_the_runtime_directory(start: Start) -> None:
+    gateway = start().wait_ready()
+    (gateway.runtime_dir / "scoreboard.new").mkdir()  # where a file is to be
+    found = upgrade(gateway.runtime_dir)
+    assert found.exit_code is ExitCode.CANNOT_START
+    assert "cannot make the scoreboard: " in found.error
+    (gateway.runtime_dir / "scoreboard.new").rmdir()
+    assert status(gateway)["phase"] == "running"
+
+
 def test_there_is_one_upgrade_at_a_time_and_a_drain_ends_it(start: Start) -> None:
     gateway = start().wait_ready()
     install(gateway, main="hang")
