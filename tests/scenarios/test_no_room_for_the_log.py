@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.control_client import NotRunning
 from tests.bench.processes import free_ports
 from tests.scenarios.harness.configuration import Table, at, forward
 from tests.scenarios.harness.gateways import Gateway
@@ -54,11 +55,19 @@ def logging_to_a_disk(directory: Path, listen: Table, *, admin: str) -> Iterator
     tables: dict[str, Table] = {"gateway": {"workers": 1}, "admin": {"http": admin}}
     gateway = Gateway.configured(directory / "gateway", [listen], tables, under=under)
     try:
-        gateway.wait_until(lambda: gateway.command("health").returncode == 0, expected="it is well")
+        gateway.wait_until(lambda: is_ready(gateway), expected="it is ready")
         yield gateway, Disk(disk, gateway)
         gateway.end()
     finally:
         gateway.abandon()
+
+
+def is_ready(gateway: Gateway) -> bool:
+    """Tell whether its workers accept; its log cannot be read."""
+    try:
+        return all(worker["state"] == "ready" for worker in gateway.status()["workers"])
+    except NotRunning:
+        return False
 
 
 def dropped(admin: str) -> float:
