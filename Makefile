@@ -15,7 +15,7 @@ DEPLOY_READY := $(DEPLOY_VENV)/.ready
 DEPLOY_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help start test check fix cover bench bench-smoke lab dist deploy-check deploy-test lock lock-deploy clean
+.PHONY: help start test test-long check fix cover bench bench-smoke lab dist deploy-check deploy-test lock lock-deploy clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ start: $(READY) ## run a gateway here: SOCKS5 and HTTP CONNECT on 127.0.0.1:1080
 	if ((group == foreground)); then set -m; $(BIN)/gateway start --workers auto; \
 	else exec $(BIN)/gateway start --workers auto; fi
 
-test: $(READY) ## run all tests; PYTEST_ARGS="-k NAME" picks some
+test: $(READY) ## run the tests, but for the long stories; PYTEST_ARGS="-k NAME" picks some
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-long: $(READY) ## tell the stories that take long: many gateways, many sessions, much time
+	$(BIN)/python -m pytest --long $(PYTEST_ARGS)
 
 check: $(READY) ## judge the code and change nothing
 	$(BIN)/ruff check .
@@ -52,6 +55,7 @@ fix: $(READY) ## mend what tools can mend
 cover: $(READY) ## run all tests and show the lines that none of them reached
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest --long $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -11,22 +11,76 @@ from xdist.scheduler import LoadScopeScheduling
 _IN_CI = bool(os.environ.get("CI"))
 _AT_ONCE = 4  # processes, on two cores: most tests wait for others more than they compute
 
+# Stories of many sessions, many gateways or much time, which `make test-long` tells: half of what all tests take.
+LONG = frozenset(
+    f"tests/{name}.py"
+    for name in (
+        "gateway/lab/test_download",
+        "gateway/lab/test_ladder",
+        "gateway/test_reload",
+        "gateway/test_upgrade",
+        "scenarios/test_a_peer_restarted",
+        "scenarios/test_behind_haproxy",
+        "scenarios/test_clock_stepped",
+        "scenarios/test_curl_moves_a_gigabyte",
+        "scenarios/test_descriptors_run_out",
+        "scenarios/test_drain",
+        "scenarios/test_every_process_killed",
+        "scenarios/test_links_from_outside",
+        "scenarios/test_malformed_input",
+        "scenarios/test_memory_runs_out",
+        "scenarios/test_mptcp_legs",
+        "scenarios/test_nine_thousand_idle",
+        "scenarios/test_no_room_for_the_log",
+        "scenarios/test_nothing_leaks",
+        "scenarios/test_nothing_leaks_in_a_chain",
+        "scenarios/test_page",
+        "scenarios/test_programs_cross_three_gateways",
+        "scenarios/test_reload_under_load",
+        "scenarios/test_runtime_dir_gone",
+        "scenarios/test_transparent",
+        "scenarios/test_turbo_start",
+        "scenarios/test_under_a_service_manager",
+        "scenarios/test_upgrade_under_load",
+    )
+)
+
 # Examples here move bytes through the kernel; how long that takes says something of the machine, not of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="tell the long stories, and nothing else; `make test-long`")
+
+
+def _is_picked(config: pytest.Config) -> bool:
+    """Tell whether somebody picked tests by path or name."""
+    return bool(config.option.file_or_dir or config.option.keyword)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long stories to a run of their own, but for those that somebody picked."""
+    if not _is_picked(config):
+        left_out = {item for item in items if (_path(item.nodeid) in LONG) is not config.option.long}
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
+
+
+def _path(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run the whole suite in several processes, and what somebody picked by path or name in this one; -n N decides."""
-    is_picked = config.option.file_or_dir or config.option.keyword
-    return 0 if is_picked else _AT_ONCE
+    """Run whole suites in several processes, and what somebody picked in this one; -n N decides."""
+    return 0 if _is_picked(config) else _AT_ONCE
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves it untyped
     """Keeps a scenario's file in one process, in order: its tests share servers and fixed ports. Others go anywhere."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
+        path = _path(nodeid)
         return path if path.startswith("tests/scenarios/") else nodeid
 
 

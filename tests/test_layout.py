@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+from tests.conftest import LONG
+
 ROOT = Path(__file__).parents[1]
 LONGEST = 350  # lines
 
@@ -87,6 +89,10 @@ def test_what_is_exempt_exists() -> None:
 def test_each_module_is_short_enough_to_be_one_idea() -> None:
     lengths = {name: len((ROOT / name).read_text().splitlines()) for name in PRODUCT}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_each_long_story_exists() -> None:
+    assert sorted(LONG - set(TESTS)) == []
 
 
 def test_no_test_sleeps() -> None:
