@@ -11,7 +11,7 @@ from pools.broker_post import BrokerPost
 from pools.key_file import KeyFile
 from pools.leg_dial import HANDSHAKE_S, LegDialler
 from pools.net.clock import monotonic_ns, monotonic_s
-from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message
+from pools.net.fd_passing import ChannelError, MessageCut, close_all, receive_message, send_message
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.readiness import Readiness
 from pools.net.resolver import Resolver
@@ -114,6 +114,9 @@ class Broker:
             payload, descriptors = receive_message(self._post.channel)
             order = OrderMessage.decode(payload) if payload else OrderMessage(Order.STOP)
         except BlockingIOError:
+            return
+        except MessageCut as error:
+            _log.error("an order of the supervisor is lost: %s", error)
             return
         except ChannelError as error:
             _log.error("the channel to the supervisor failed: %s", error)

@@ -10,7 +10,7 @@ from typing import Final
 import gevent
 from gevent.event import Event
 
-from pools.net.fd_passing import ChannelError, close_all, receive_message, send_message
+from pools.net.fd_passing import ChannelError, MessageCut, close_all, receive_message, send_message
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState
 from workers.configured import configured
@@ -114,6 +114,9 @@ class Worker:
         try:
             payload, descriptors = receive_message(self._post.channel)
         except BlockingIOError:
+            return
+        except MessageCut as error:  # no descriptor left for what it carried, not even for an operator's connection
+            _log.error("an order of the supervisor is lost: %s", error)
             return
         except ChannelError as error:
             _log.error("the channel to the supervisor failed: %s", error)

@@ -25,6 +25,10 @@ class ChannelError(MidmileError):
     """A message that cannot pass: too long, too many descriptors, cut off, or the kernel refused it."""
 
 
+class MessageCut(ChannelError):
+    """One message was cut off, for want of descriptors here as a rule; it is lost, and the channel goes on."""
+
+
 class ChannelClosed(ChannelError):
     """The other end is gone; nothing sent from now on will be read."""
 
@@ -73,13 +77,14 @@ def receive_message(sock: socket.socket) -> tuple[bytes, list[int]]:
 
     Raises:
         BlockingIOError: the socket is non-blocking and no message is there.
-        ChannelError: the message was cut off by a limit. No descriptor of it stays open.
+        MessageCut: the message was cut off by a limit. No descriptor of it stays open.
+        ChannelError: the channel is of no more use.
     """
     payload, ancillary, flags = _receive(sock)
     descriptors = [number for item in ancillary for number in _rights(*item)]
     if flags & _TRUNCATED:
         close_all(descriptors)
-        raise ChannelError(
+        raise MessageCut(
             f"a message must have at most {MESSAGE_LIMIT} bytes and {DESCRIPTOR_LIMIT} descriptors,"
             " within this process's own limit of descriptors; found one that was cut off"
         )

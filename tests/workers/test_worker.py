@@ -1,6 +1,7 @@
 """A worker's life from outside: ready, serving, listing, draining, stopping, orphaned."""
 
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -110,6 +111,21 @@ def reset_a_session_behind_a_slow_client(worker: ForkedWorker, origin: Origin) -
 
 
 COPYING = Relay(splice=False)
+
+
+def test_an_order_that_there_is_no_descriptor_for_is_lost_and_the_worker_goes_on(tmp_path: Path) -> None:
+    with Origin() as origin, forked_worker(tmp_path, forward(origin.endpoint)) as worker:
+        pair = begin(worker, origin)
+        before = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (1, before[1]))
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            worker.order(Order.SESSIONS, descriptors=(theirs.fileno(),))
+            worker.wait_for("an order of the supervisor is lost")
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, before)
+        assert worker.row[Cell.STATE] == ChildState.READY
+        assert len(worker.sessions()) == 1
+        finish(*pair)
 
 
 def test_a_draining_worker_stays_until_what_came_before_a_reset_has_arrived(tmp_path: Path) -> None:

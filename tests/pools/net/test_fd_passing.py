@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pools.net import fd_passing
-from pools.net.fd_passing import ChannelClosed, ChannelError, receive_message, send_message
+from pools.net.fd_passing import ChannelClosed, ChannelError, MessageCut, receive_message, send_message
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -67,7 +67,7 @@ def test_message_that_is_cut_off_is_an_error_and_leaks_nothing(pair: Pair) -> No
     before = open_descriptors()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, pair[0].fileno().to_bytes(4, "little"))]
     pair[0].sendmsg([b"x" * (fd_passing.MESSAGE_LIMIT + 1)], rights)
-    with pytest.raises(ChannelError, match="cut off"):
+    with pytest.raises(MessageCut, match="cut off"):
         receive_message(pair[1])
     assert open_descriptors() == before
 
@@ -80,7 +80,7 @@ def test_descriptors_beyond_this_process_limit_are_an_error_and_leak_nothing(pai
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 3, hard))
     try:
-        with pytest.raises(ChannelError, match="cut off"):
+        with pytest.raises(MessageCut, match="cut off"):
             receive_message(pair[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
