@@ -33,6 +33,7 @@ class Child:
         is_current: it lives by the settings that hold, or that it was told last.
         aborted_s: when it was sent ABRT; None if it was not.
         failure: why it said it cannot work.
+        unsent: orders that its channel had no room for; sent at one of the next looks.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class Child:
     is_current: bool = True
     aborted_s: float | None = None
     failure: str = ""
+    unsent: list[OrderMessage] = field(default_factory=list)
 
     def close(self) -> None:
         """Give up both descriptors."""
@@ -138,15 +140,26 @@ class Slot:
         return self.child
 
     def tell(self, message: OrderMessage, descriptors: tuple[int, ...] = ()) -> bool:
-        """Send an order; False where nobody is there to read it or its channel is full."""
+        """Send an order; False where nobody is there to read it or its channel is full.
+
+        A full channel gets an order without descriptors later: a child must not miss, say, that it is to drain.
+        """
         if self.child is None:
             return False
         try:
             send_message(self.child.channel, message.encode(), descriptors)
         except (BlockingIOError, ChannelError) as error:
             _log.warning("%s does not take the order %s: %s", self.role.name, message.order, error)
+            if isinstance(error, BlockingIOError) and not descriptors:
+                self.child.unsent.append(message)
             return False
         return True
+
+    def _tell_again(self) -> None:
+        assert self.child is not None
+        unsent, self.child.unsent = self.child.unsent, []
+        for message in unsent:
+            self.tell(message)
 
     def hear(self, now_s: float) -> bool:
         """Read what the child says; False once it will say no more."""
@@ -180,7 +193,7 @@ class Slot:
         return self.back_off.delay_s
 
     def watch(self, now_s: float, *, limit_s: float, watched_since_s: float) -> None:
-        """End a child that hangs.
+        """Send again what its channel had no room for, and end a child that hangs.
 
         Args:
             limit_s: how old its heartbeat may be.
@@ -188,6 +201,7 @@ class Slot:
         """
         if self.child is None:
             return
+        self._tell_again()
         beat_s = max(self.role.row[Cell.HEARTBEAT_NS] / 1e9, self.child.forked_s, watched_since_s)
         aborted_s = None if self.child.aborted_s is None else now_s - self.child.aborted_s
         match cure(silent_s=now_s - beat_s, limit_s=limit_s, was_ready=self.is_ready, aborted_s=aborted_s):

@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import pytest
 from gateway.channels import connect
 from gateway.child import Kind, Role
 from gateway.slot import Child, Slot
+from pools.net.clock import monotonic_s
 from pools.net.fd_passing import receive_message, send_message, socket_pair
 from pools.net.orders import Order, OrderMessage
-from pools.net.scoreboard import Row
+from pools.net.scoreboard import ROW_WORDS, Row
 
 Start = Callable[..., Any]
 
@@ -156,6 +157,20 @@ def test_a_broker_that_cannot_be_told_leaves_its_worker_alone(
     assert descriptors_of(os.getpid()) == before
     assert workers[0].is_told_nothing()
     assert "broker does not take the order channel" in caplog.text
+
+
+def test_an_order_that_finds_no_room_is_told_at_a_later_look(broker: Place) -> None:
+    slot, now_s = broker.slot, monotonic_s()
+    slot.role = replace(slot.role, row=Row(memoryview(bytearray(8 * ROW_WORDS)).cast("Q")))
+    broker.fill()
+    assert not slot.tell(OrderMessage(Order.STOP))
+    with suppress(BlockingIOError):
+        while receive_message(broker.channel):
+            pass
+    for _ in range(2):  # once is enough
+        slot.watch(now_s, limit_s=60.0, watched_since_s=now_s)
+    assert OrderMessage.decode(receive_message(broker.channel)[0]).order is Order.STOP
+    assert broker.is_told_nothing()
 
 
 @pytest.mark.parametrize("fault", ["full", "gone"])
