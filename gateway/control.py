@@ -3,6 +3,7 @@
 What a request means is in `answers`. Only the gateway's own user and root are heard, whoever may open the socket.
 """
 
+import errno
 import logging
 import math
 import os
@@ -24,6 +25,9 @@ REQUEST_S: Final = 5.0
 """How long an operator may take to say what is wanted."""
 
 CONNECTIONS_LIMIT: Final = 16
+
+PAUSE_S: Final = 0.5
+"""How long nobody is let in after there was no descriptor for one; workers wait as long."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ class ControlServer:
         self._listener = listener
         self._selector = selector
         self._deadlines_s: dict[socket.socket, float] = {}
+        self._resume_s: float | None = None  # while there was no descriptor for who came last
 
     def start(self) -> None:
         """Let operators in."""
@@ -79,7 +84,9 @@ class ControlServer:
 
     def retire(self) -> None:
         """Let in nobody more: another supervisor does. Whoever waits for an answer still gets it."""
-        self._selector.unregister(self._listener)
+        if self._resume_s is None:
+            self._selector.unregister(self._listener)
+        self._resume_s = None
         self._listener.close()
 
     def fileno(self) -> int:
@@ -87,7 +94,10 @@ class ControlServer:
         return self._listener.fileno()
 
     def turn(self, now_s: float) -> None:
-        """Drop connections whose operator took too long; those that wait for us may wait."""
+        """Drop connections whose operator took too long; those that wait for us may wait. Let in who had to wait."""
+        if self._resume_s is not None and self._resume_s <= now_s:
+            self._resume_s = None
+            self._selector.register(self._listener, selectors.EVENT_READ, self._on_connection)
         for connection in [each for each, deadline_s in self._deadlines_s.items() if deadline_s <= now_s]:
             self._drop(connection)
 
@@ -102,6 +112,8 @@ class ControlServer:
             connection, _ = self._listener.accept()
         except OSError as error:  # gone again, or no descriptor left: the operator sees it, the gateway goes on
             _log.warning("control socket: cannot accept: %s", error)
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._pause()
             return
         if not _is_trusted(connection) or len(self._deadlines_s) >= CONNECTIONS_LIMIT:
             connection.close()
@@ -110,6 +122,11 @@ class ControlServer:
         self._deadlines_s[connection] = monotonic_s() + REQUEST_S
         on_bytes = partial(self._on_bytes, connection, FrameReader(REQUEST_LIMIT))
         self._selector.register(connection, selectors.EVENT_READ, on_bytes)
+
+    def _pause(self) -> None:
+        """Look away for a while: who came is still there, and would be announced at every turn of the loop."""
+        self._selector.unregister(self._listener)
+        self._resume_s = monotonic_s() + PAUSE_S
 
     def _on_bytes(self, connection: socket.socket, reader: FrameReader) -> None:
         if connection not in self._deadlines_s:

@@ -1,4 +1,5 @@
 import os
+import resource
 import selectors
 import socket
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from gateway import control_client
-from gateway.control import CONNECTIONS_LIMIT, REQUEST_LIMIT, ControlServer, Later, open_listener
+from gateway.control import CONNECTIONS_LIMIT, PAUSE_S, REQUEST_LIMIT, ControlServer, Later, open_listener
 from gateway.control_client import NoAnswer, NotRunning, ask
+from pools.net.clock import monotonic_s
 from workers.operator_wire import FrameReader, frame
 
 Start = Callable[..., Any]
@@ -113,6 +115,33 @@ def test_a_reply_may_come_later_and_an_operator_who_left_is_no_error(tmp_path: P
         assert list(FrameReader().feed(operator.recv(1000))) == expected
         assert operator.recv(1000) == b""
         assert len(selector.get_map()) == 1  # the listener
+
+
+def test_without_a_descriptor_it_looks_away_and_lets_the_operator_in_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as owned:
+        selector = owned.enter_context(selectors.DefaultSelector())
+        server = owned.enter_context(closing(ControlServer(open_listener(tmp_path / "control.sock"), selector)))
+        operator = owned.enter_context(socket.socket(socket.AF_UNIX))
+        server.answer = lambda _request, _connection: {"ok": True}
+        server.start()
+        operator.connect(str(tmp_path / "control.sock"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            for key, _ in selector.select(0):
+                key.data()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert "cannot accept" in caplog.text
+        assert selector.select(0) == []
+        server.turn(monotonic_s() + PAUSE_S)
+        operator.sendall(frame({"request": "anything"}))
+        while ready := selector.select(0):
+            for key, _ in ready:
+                key.data()
+        assert list(FrameReader().feed(operator.recv(1000))) == [{"ok": True}]
 
 
 def test_nobody_there_is_told_from_somebody_who_is_silent(start: Start, tmp_path: Any) -> None:
