@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import tarfile
+import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -17,13 +17,18 @@ def another(made: Path, into: Path, *, version: str, broken: bool = False) -> st
     facts = json.loads((made / "release.json").read_text(encoding="utf-8"))
     with TemporaryDirectory() as scratch:
         wheels, tree = Path(scratch) / "wheels", Path(scratch) / "tree"
-        with tarfile.open(made / facts["archive"]) as archive:
-            archive.extractall(wheels, filter="data")
+        unpack(made / facts["archive"], wheels)
         (wheels / dist.LOCK).unlink()
         next(wheels.glob("midmile-*.whl")).unlink()
         _change(tree, facts["version"], version, broken=broken)
         dist.build_wheel(tree, wheels)
         return dist.pack(wheels, into, machine=facts["machine"]).name
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack one as a host does; extractall is deprecated without a filter, which Debian 12 has not."""
+    into.mkdir()
+    subprocess.run(["tar", "--extract", "--file", archive, "--directory", into], check=True)
 
 
 def _change(tree: Path, old: str, new: str, *, broken: bool) -> None:

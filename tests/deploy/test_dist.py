@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import tarfile
 from pathlib import Path
 
 from deploy import dist
+from tests.deploy.releases import unpack
 
 WHEELS = {
     "midmile-1.2.3-py3-none-any.whl": b"ours",
@@ -25,8 +25,7 @@ def packed(directory: Path) -> Path:
 
 def test_the_lock_holds_every_wheel_to_its_sum(tmp_path: Path) -> None:
     into = packed(tmp_path)
-    with tarfile.open(next(into.glob("*.tar"))) as archive:
-        archive.extractall(tmp_path / "host", filter="data")
+    unpack(next(into.glob("*.tar")), tmp_path / "host")
     assert {path.name for path in (tmp_path / "host").iterdir()} == {*WHEELS, "requirements.lock"}
     assert (tmp_path / "host" / "requirements.lock").read_text().splitlines() == [
         f"pyyaml==6.0 --hash=sha256:{hashlib.sha256(b'compiled').hexdigest()}",
