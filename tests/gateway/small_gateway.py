@@ -266,7 +266,9 @@ def main(wish: dict[str, Any]) -> int:
         hang()
 
     def read() -> GatewaySettings:
-        return settings_of(wish | json.loads(Path(wish["again"]).read_text()))
+        found = json.loads(Path(wish["again"]).read_text())
+        print("file read", file=sys.stderr, flush=True)
+        return settings_of(wish | found)
 
     return launch(
         settings_of(wish),

@@ -125,7 +125,7 @@ def test_one_that_is_asked_for_meanwhile_follows_and_its_file_is_read_then(
     os.kill(pid, signal.SIGSTOP)  # so that the first cannot end yet
     world.wish(sessions=2000)
     world.gateway.process.send_signal(signal.SIGHUP)
-    world.gateway.wait_for("got SIGHUP")
+    world.gateway.wait_for("file read")
     found: list[Reloaded] = []
     waiting = threading.Thread(target=lambda: found.append(world.reload(sessions=3000)))
     waiting.start()
