@@ -14,6 +14,7 @@ from gateway.signals import HEARD
 from pools.net.errors import StartError
 
 LIMIT_S = 30.0
+OVER = "that-is-all"
 
 
 @pytest.fixture
@@ -33,9 +34,12 @@ class Shell:
             self.orphan = spawn(words, environment={"SEEN": "yes"}, kept=[theirs.fileno()])
 
     def says(self, word: str) -> str:
-        self.line.sendall(f"{word}\n".encode())
-        assert select.select([self.orphan.stderr], [], [], LIMIT_S)[0]
-        return os.read(self.orphan.stderr, 4096).decode().strip()
+        self.line.sendall(f"{word}; echo {OVER}\n".encode())
+        said = ""
+        while not said.endswith(f"{OVER}\n"):  # it comes in as many pieces as the shell likes
+            assert select.select([self.orphan.stderr], [], [], LIMIT_S)[0], f"expected {OVER}; found {said!r}"
+            said += os.read(self.orphan.stderr, 4096).decode()
+        return said.removesuffix(f"{OVER}\n").strip()
 
     def close(self) -> None:
         self.line.close()
