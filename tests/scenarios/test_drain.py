@@ -64,6 +64,7 @@ def test_how_far_it_is_is_shown_and_what_stays_too_long_is_reset(start_gateway: 
             client.sendall(b"one")
             assert client.recv(10) == b"one"
             assert gateway.get("/readyz")[0] == 200
+            gateway.wait_until(lambda: gateway.status()["sessions"] == 1, expected="its pulse tells of the session")
             process = draining(gateway, "--limit", "2.5")
             with process:
                 assert process.stdout is not None
