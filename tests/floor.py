@@ -168,7 +168,7 @@ class Floor:
         for sock in self._sockets:
             sock.close()
         if error is None:
-            turn_until(lambda: self.at_work == 0)
+            turn_until(lambda: self.at_work == 0 and len(self.readiness) == 0)  # what the other end closed comes last
             assert (len(self.readiness), self.pipes.lent, len(self.resets), self.faults) == (0, 0, 0, [])
         self.resets.close()
         self.pipes.close()
