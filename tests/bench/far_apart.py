@@ -16,7 +16,7 @@ from pools.net.errors import StartError
 from tests.bench import configurations, origins
 from tests.bench.configurations import Command, Doors, Plan, RelayName
 from tests.bench.machine import Cores
-from tests.bench.processes import BenchError, Tree
+from tests.bench.processes import BenchError, Tree, UnpunctualError
 from tests.bench.relays import Relay, started
 
 RTT_MS: Final = 200
@@ -31,7 +31,8 @@ def with_pool(name: RelayName, plan: Plan, cores: Cores) -> Iterator[Relay]:
     Nothing has warmed it up: a session takes as long as the line does.
 
     Raises:
-        BenchError: a relay does not start; or the line kept its times badly, so that figures of the block mean little.
+        BenchError: a relay does not start.
+        UnpunctualError: the line kept its times badly, so that figures of the block mean little.
     """
     with ExitStack() as held:
         wan = held.enter_context(_line())
@@ -73,7 +74,7 @@ def _line() -> Iterator[Wan]:
 def _require_punctual(wan: Wan) -> None:
     traffic = wan.traffic()
     if traffic.late > _LATE * traffic.left:
-        raise BenchError(
+        raise UnpunctualError(
             f"the emulated line must keep its times: {traffic.late} of {traffic.left} packets left over 1 ms late, "
             f"the worst {traffic.worst_s * 1e3:.0f} ms; the machine has other work"
         )

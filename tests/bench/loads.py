@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.configurations import Doors
-from tests.bench.processes import BenchError, pinned, running, tail
+from tests.bench.processes import BenchError, UnpunctualError, pinned, running, tail
 
 _CONNECTIONS = 50
 _SPARE_S = 30.0
@@ -144,12 +144,12 @@ class CrowdProcess(LoadProcess):
         """Send at a fixed rate over all sessions in turn.
 
         Raises:
-            BenchError: the last answer came late by more than 2 % and a tenth of a second. The relay or the crowd
+            UnpunctualError: the last answer came late by more than 2 % and a tenth of a second. The relay or the crowd
                 itself did not hold the rate, so the figures are not those of that rate.
         """
         told = self.ask({"rate": rate, "seconds": seconds})
         if told["elapsed_s"] > 1.02 * seconds + 0.1:
-            raise BenchError(f"expected {rate:g} messages/s to end after {seconds:g} s, found {told}")
+            raise UnpunctualError(f"expected {rate:g} messages/s to end after {seconds:g} s, found {told}")
         return told
 
 
@@ -160,11 +160,14 @@ class ArrivalsProcess(LoadProcess):
         """Open sessions at a fixed rate, each for one request.
 
         Raises:
-            BenchError: one in a hundred was opened more than 20 ms late, so the figures are not those of that rate.
+            UnpunctualError: one in a hundred was opened more than 20 ms late: these are not the figures of that
+                rate.
         """
         told = self.ask({"rate": rate, "seconds": seconds})
         if told["late_p99_ms"] > 20:
-            raise BenchError(f"expected {rate:g} new sessions/s for {seconds:g} s, each opened when due, found {told}")
+            raise UnpunctualError(
+                f"expected {rate:g} new sessions/s for {seconds:g} s, each opened when due, found {told}"
+            )
         return told
 
 

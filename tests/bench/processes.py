@@ -29,6 +29,10 @@ class BenchError(Exception):
     """A figure could not be had; the message says which program, what was expected and what came."""
 
 
+class UnpunctualError(BenchError):
+    """All of it ran, but late: the machine had other work, or somebody was too slow. What it gave is no figure."""
+
+
 def pinned(argv: Sequence[str], core: int) -> list[str]:
     """Give the command that runs `argv` on one core only."""
     return ["taskset", "--cpu-list", str(core), *argv]

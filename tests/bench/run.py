@@ -1,7 +1,7 @@
 """One run: every measurement of every round with every relay, each started for it and ended after it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,18 +9,24 @@ from tempfile import TemporaryDirectory
 from tests.bench import measures, origins
 from tests.bench.catalogue import QUOTIENTS
 from tests.bench.configurations import Doors, Plan, RelayName
-from tests.bench.figures import Sample, quotients
+from tests.bench.figures import Sample, not_positive, quotients
 from tests.bench.machine import Cores
 from tests.bench.measures import Measure, Scale, Setting
-from tests.bench.processes import BenchError
+from tests.bench.processes import BenchError, UnpunctualError
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All figures of a run, and a line for each measurement that gave none."""
+    """All figures of a run, and a line for each measurement that gave none: it failed, or ran late."""
 
     samples: list[Sample] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    unpunctual: list[str] = field(default_factory=list)
+
+    def faults(self, *, smoke: bool) -> list[str]:
+        """Give a line for all that was wrong. A smoke judges code, not machines: a nought is wrong, late is not."""
+        noughts = [f"{sample}, expected more than 0" for sample in not_positive(self.samples)]
+        return [*self.failures, *(noughts if smoke else self.unpunctual)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,15 @@ def run(todo: Sequence[Step], *, scale: Scale, cores: Cores, tell: Callable[[str
                 tell(f"{count}/{len(todo)} {step}")
                 _take(step, setting, outcome, cores=cores)
     made = [quotients(outcome.samples, row, over=over, under=under) for row, over, under in QUOTIENTS]
-    return Outcome([*outcome.samples, *chain.from_iterable(made)], outcome.failures)
+    return replace(outcome, samples=[*outcome.samples, *chain.from_iterable(made)])
 
 
 def _take(step: Step, setting: Setting, outcome: Outcome, *, cores: Cores) -> None:
     try:
         figures = _figures(step, setting, cores=cores)
+    except UnpunctualError as reason:
+        outcome.unpunctual.append(f"{step}: {reason}")
+        return
     except (BenchError, OSError) as failure:
         outcome.failures.append(f"{step}: {failure}")
         return

@@ -5,9 +5,10 @@ import pytest
 from tests.bench.catalogue import MEASURES
 from tests.bench.configurations import RelayName
 from tests.bench.crowd import describe, percentile
+from tests.bench.figures import Metric, Sample
 from tests.bench.loads import Requests, Transfer, read_iperf3, read_wrk
 from tests.bench.processes import BenchError
-from tests.bench.run import steps
+from tests.bench.run import Outcome, steps
 from tests.bench.session import expected_size
 
 WRK = """\
@@ -70,6 +71,13 @@ def test_a_drive_is_described_by_latency_and_lateness_apart() -> None:
     assert (told["messages"], told["elapsed_s"]) == (2, 0.5)
     assert (told["p50_us"], told["p99_us"], told["max_us"]) == (10.0, 30.0, 30.0)
     assert (told["late_p50_us"], told["late_p99_us"]) == (1.0, 2.0)
+
+
+def test_lateness_is_a_fault_of_figures_but_not_of_a_smoke() -> None:
+    nought = Sample(1, RelayName.HAPROXY, Metric("bulk", "Gbit/s"), 0.0)
+    outcome = Outcome([nought], ["round 1, bulk, nginx: ended"], ["round 1, wan, Midmile: late"])
+    assert outcome.faults(smoke=False) == ["round 1, bulk, nginx: ended", "round 1, wan, Midmile: late"]
+    assert outcome.faults(smoke=True) == ["round 1, bulk, nginx: ended", f"{nought}, expected more than 0"]
 
 
 def test_relays_take_turns_and_nobody_is_left_out() -> None:
