@@ -9,11 +9,11 @@ from typing import Any
 
 from gateway.control import Later, Reply
 from gateway.drain import LONGEST_S, STOP_LIMIT_S
-from gateway.generations import Generations
 from gateway.introduction import Facts
 from gateway.peer_process import peer_process
-from gateway.reload import Reload
+from gateway.reloading.reload import Reload
 from gateway.supervisor import Supervisor
+from gateway.upgrading.generations import Generations
 from pools.net.clock import monotonic_s
 from pools.net.orders import Order, OrderMessage
 
@@ -33,7 +33,7 @@ class Answers:
 
     Args:
         route_lacks: why routes to peers do not have their initial_window, as of now; see
-            `gateway.route_windows.RouteWindows`.
+            `gateway.windows.route_windows.RouteWindows`.
 
     Attributes:
         facts: of the configuration that holds; whoever changes that replaces them.

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway import topology
+from gateway.config.settings import GatewaySettings
 from gateway.numbering import Numbering
-from gateway.settings import GatewaySettings
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout
 from workers.settings import WorkerSettings

@@ -34,7 +34,7 @@ def _endpoint(text: str) -> Endpoint:
 
 
 def _workers(text: str) -> int:
-    from gateway.config_schema import MAX_WORKERS
+    from gateway.config.schema import MAX_WORKERS
 
     if text == "auto":
         return 0

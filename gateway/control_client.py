@@ -21,7 +21,7 @@ RELOAD_S: Final = 150.0
 """Within which a reload is over, one that is under way before it, and a worker that hangs meanwhile, included."""
 
 UPGRADE_S: Final = 90.0
-"""Within which an upgrade has succeeded or failed; its own limit is `gateway.upgrade.READY_S`."""
+"""Within which an upgrade has succeeded or failed; its own limit is `gateway.upgrading.upgrade.READY_S`."""
 
 _CHUNK: Final = 65_536
 

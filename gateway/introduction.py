@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from gateway import release
 from gateway.arrangement import Arrangement
-from gateway.holdings import Holdings
-from gateway.inherited import bound_address
 from gateway.reasons import Thresholds
+from gateway.sockets.holdings import Holdings
+from gateway.sockets.inherited import bound_address
 from pools.net.transport import Transport, mptcp_lack
 from workers.settings import WorkerSettings
 

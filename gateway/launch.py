@@ -10,28 +10,28 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from gateway import arrangement, child, control, descriptor_limit, logs, topology
-from gateway.activation import adopt
 from gateway.answers import Answers, Changes
 from gateway.arrangement import Arrangement
-from gateway.changeover import Parts
 from gateway.child import AdminPost, Role
+from gateway.config.settings import GatewaySettings
 from gateway.crew import Crew
 from gateway.exit_codes import ExitCode
-from gateway.generations import Generations
-from gateway.holdings import Holdings
-from gateway.inheritance import Inheritance
 from gateway.introduction import Facts, facts_of, ready_line, transport_lack
 from gateway.preload import preload
-from gateway.reload import Reload, Surroundings
+from gateway.reloading.changeover import Parts
+from gateway.reloading.reload import Reload, Surroundings
 from gateway.roles import Mains, Roles
-from gateway.route_watch import RouteWatch
-from gateway.route_windows import RouteWindows
 from gateway.runtime_dir import RuntimeDir, control_socket, next_scoreboard_file, routes_file, scoreboard_file
 from gateway.service_report import ServiceReport, Standing, standing_of
-from gateway.settings import GatewaySettings
 from gateway.signals import SignalInbox
+from gateway.sockets.activation import adopt
+from gateway.sockets.holdings import Holdings
 from gateway.supervisor import Hooks, Phase, Supervisor
 from gateway.systemd import Notifier, inherited_listeners
+from gateway.upgrading.generations import Generations
+from gateway.upgrading.inheritance import Inheritance
+from gateway.windows.route_watch import RouteWatch
+from gateway.windows.route_windows import RouteWindows
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError

@@ -7,7 +7,7 @@ from functools import partial
 
 from gateway.arrangement import Arrangement
 from gateway.child import AdminPost, Kind, Role
-from gateway.holdings import Holdings
+from gateway.sockets.holdings import Holdings
 from pools.broker_post import BrokerPost
 from pools.net.scoreboard import Scoreboard
 from workers.post import Post

@@ -1,4 +1,4 @@
-"""What is known of another gateway from the configuration. `gateway.config` makes these; nothing here reads a file."""
+"""What is known of another gateway from the configuration, which makes these; nothing here reads a file."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -17,8 +17,8 @@ LONG = frozenset(
     for name in (
         "gateway/lab/test_download",
         "gateway/lab/test_ladder",
-        "gateway/test_reload",
-        "gateway/test_upgrade",
+        "gateway/reloading/test_reload",
+        "gateway/upgrading/test_upgrade",
         "scenarios/test_a_peer_restarted",
         "scenarios/test_behind_haproxy",
         "scenarios/test_clock_stepped",

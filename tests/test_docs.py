@@ -17,14 +17,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from gateway import config
 from gateway.cli import app
-from gateway.config_schema import Document, ListenTable
+from gateway.config import configuration
+from gateway.config.schema import Document, ListenTable
+from gateway.config.surroundings import Surroundings
 from gateway.exit_codes import ExitCode
 from gateway.metrics import TOTALS, ScoreboardCollector
 from gateway.overlay_key import create
 from gateway.reasons import Level
-from gateway.surroundings import Surroundings
 from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
 from pools.net.errors import Phase
@@ -104,7 +104,7 @@ def test_each_mode_is_named() -> None:
 
 
 def test_the_example_names_each_key() -> None:
-    example = config.example()
+    example = configuration.example()
     missing = []
     for name, model in tables():
         found = re.findall(rf"^(?:# )?\[+{name}\]+.*\n((?:(?!(?:# )?\[).*\n?)*)", example, re.MULTILINE)
@@ -242,7 +242,9 @@ def test_examples_in_toml_are_right(page: Path, tmp_path: Path) -> None:
         if kind == "toml" and tomllib.loads(block).keys() & {"gateway", "listen"}:
             file = tmp_path / "gateway.toml"
             file.write_text(block)
-            assert config.load(file, surroundings=Surroundings(uid=os.geteuid(), xdg_runtime_dir="/run/user/1")).listens
+            assert configuration.load(
+                file, surroundings=Surroundings(uid=os.geteuid(), xdg_runtime_dir="/run/user/1")
+            ).listens
 
 
 def test_the_readme_stays_short() -> None:

@@ -1,4 +1,4 @@
-"""What a worker is told, complete and frozen. `gateway.config` makes these; nothing here reads a file.
+"""What a worker is told, complete and frozen. `gateway.config.configuration` makes these; nothing here reads a file.
 
 Times are seconds, sizes bytes, unless the name says otherwise. Zero means "no limit" where a limit is meant.
 """

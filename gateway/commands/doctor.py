@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from gateway import config
+from gateway.checks.doctor import examine
+from gateway.checks.findings import Finding, Level
 from gateway.commands.output import say, say_json, table
-from gateway.doctor import examine
+from gateway.config import configuration
 from gateway.exit_codes import ExitCode
-from gateway.findings import Finding, Level
 from gateway.runtime_dir import scoreboard_file
 from pools.net.scoreboard import Scoreboard, ScoreboardError
 
@@ -25,7 +25,7 @@ def doctor(file: Path | None, runtime_dir: Path | None, *, as_json: bool) -> Exi
     Raises:
         ConfigurationError: the file is wrong.
     """
-    settings = config.default() if file is None else config.load(file)
+    settings = configuration.default() if file is None else configuration.load(file)
     if runtime_dir is not None:
         settings = replace(settings, runtime_dir=runtime_dir.absolute())
     findings = examine(settings, supervisor_pid=_supervisor_pid(settings.runtime_dir))

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway import config
 from gateway.commands.output import say, say_json, warn
+from gateway.config import configuration
 from gateway.exit_codes import ExitCode
 from pools.net.errors import ConfigurationError
 
@@ -16,7 +16,7 @@ def check(file: Path, *, as_json: bool) -> ExitCode:
         ConfigurationError: with all its problems, unless they were printed as JSON.
     """
     try:
-        config.load(file)
+        configuration.load(file)
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -33,7 +33,7 @@ def init(file: Path) -> ExitCode:
     """Write an example that names and explains every key; never over a file that is there."""
     try:
         with file.open("x", encoding="utf-8") as written:
-            written.write(config.example())
+            written.write(configuration.example())
     except OSError as error:
         warn(f"{file}: expected a place for a new file; found: {error.strerror}")
         return ExitCode.USAGE

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import first_windows
 from gateway.commands.output import duration_text, loss_text, round_trip_text, say, say_json, table, warn
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
 from gateway.link_status import LinkStatus
 from gateway.status import GatewayStatus
+from gateway.windows import first_windows
 from pools.net.scoreboard import ChildState
 
 _COLUMNS: Final = (

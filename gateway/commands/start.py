@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway import config
+from gateway.config import configuration
+from gateway.config.settings import GatewaySettings
 from gateway.exit_codes import ExitCode
-from gateway.inheritance import tell_failure
 from gateway.launch import launch
-from gateway.settings import GatewaySettings
+from gateway.upgrading.inheritance import tell_failure
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ConfigurationError
 
@@ -35,11 +35,11 @@ def start(
     if runtime_dir is not None:
         given["runtime_dir"] = runtime_dir.absolute()
     if file is None:
-        return launch(replace(config.default(listen=listen, to=to), **given))
+        return launch(replace(configuration.default(listen=listen, to=to), **given))
     path = file.absolute()
 
     def read() -> GatewaySettings:
-        return replace(config.load(path), **given)
+        return replace(configuration.load(path), **given)
 
     try:
         settings = read()

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import first_windows
 from gateway.commands.output import bytes_text, duration_text, say, say_json, table
 from gateway.commands.running import ask_supervisor, read_status
 from gateway.exit_codes import ExitCode
 from gateway.status import ChildStatus, GatewayStatus
+from gateway.windows import first_windows
 from pools.net.scoreboard import ChildState
 
 _WORKER_COLUMNS = (

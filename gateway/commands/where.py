@@ -5,7 +5,7 @@ What judges a configuration takes long to load, so it is loaded for those who na
 
 from pathlib import Path
 
-from gateway.surroundings import Surroundings
+from gateway.config.surroundings import Surroundings
 from pools.net.errors import ConfigurationError
 
 
@@ -18,9 +18,9 @@ def runtime_dir_of(runtime_dir: Path | None, file: Path | None) -> Path:
     if runtime_dir is not None:
         return runtime_dir.absolute()
     if file is not None:
-        from gateway import config
+        from gateway.config import configuration
 
-        return config.load(file).runtime_dir
+        return configuration.load(file).runtime_dir
     return Surroundings.read().runtime_dir
 
 
@@ -33,7 +33,7 @@ def runtime_dir_to_reload(runtime_dir: Path | None, file: Path | None) -> Path:
     try:
         return runtime_dir_of(runtime_dir, file)
     except ConfigurationError:
-        from gateway.config_files import read_tables
+        from gateway.config.files import read_tables
 
         assert file is not None
         named = read_tables(file).get("gateway", {})

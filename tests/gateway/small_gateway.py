@@ -22,10 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway import config, upgrade
 from gateway.child import AdminPost
+from gateway.config import configuration
+from gateway.config.settings import GatewaySettings
 from gateway.launch import launch
-from gateway.settings import GatewaySettings
+from gateway.upgrading import upgrade
 from pools.broker_post import BrokerPost
 from pools.net.clock import monotonic_ns
 from pools.net.endpoint import Endpoint
@@ -240,7 +241,7 @@ BROKER_MAINS = {"serve": lambda post: SmallBroker(post).run(), "cannot boot": ca
 
 
 def settings_of(wish: dict[str, Any]) -> GatewaySettings:
-    settings = config.default()
+    settings = configuration.default()
     bind = Endpoint("127.0.0.1", wish["port"])
     listen = replace(settings.listens[0], bind=bind, early_syn=wish["early_syn"])
     return replace(

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import config
 from gateway.arrangement import Arrangement, first, following, room_for
-from gateway.settings import GatewaySettings
+from gateway.config import configuration
+from gateway.config.settings import GatewaySettings
 from pools.net.endpoint import Endpoint
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout
@@ -15,7 +15,7 @@ ROOM = Layout(6, 64, 64)
 
 
 def settings(*listeners: str, workers: int | None = 2, peers: Sequence[str] = ()) -> GatewaySettings:
-    usual = config.default()
+    usual = configuration.default()
     return replace(
         usual,
         workers=workers,

@@ -82,7 +82,15 @@ def test_what_is_asked_often_loads_neither_servers_nor_the_rules_of_configuratio
     words: list[str], said: str, light: tuple[str, ...]
 ) -> None:
     probe = f"import sys; sys.argv[1:] = {words}; from gateway import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
-    heavy = ("gevent", "prometheus_client", "pyroute2", "rich", "gateway.config", "gateway.config_schema", *light)
+    heavy = (
+        "gevent",
+        "prometheus_client",
+        "pyroute2",
+        "rich",
+        "gateway.config.configuration",
+        "gateway.config.schema",
+        *light,
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{probe}print([name for name in {heavy} if name in sys.modules])"],
         capture_output=True,

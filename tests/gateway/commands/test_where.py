@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.where import runtime_dir_to_reload
-from gateway.surroundings import Surroundings
+from gateway.config.surroundings import Surroundings
 from pools.net.errors import ConfigurationError
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway import config, overlay_key
+from gateway import overlay_key
+from gateway.config import configuration
 from gateway.lab.deployment import Deployment
 from gateway.lab.ladder import STAGES
 from gateway.lab.results import Stage
@@ -29,7 +30,7 @@ def test_every_file_is_one_that_the_gateway_accepts(stage: Stage, name: str, tmp
     deployment = Deployment(stage, ADDRESSES, DESTINATION)
     file = tmp_path / "gateway.toml"
     file.write_text(deployment.configuration(name, runtime_dir=tmp_path / "run", key_file=tmp_path / "key"))
-    assert config.load(file).name == name
+    assert configuration.load(file).name == name
 
 
 def test_a_split_leads_from_listener_to_listener() -> None:

@@ -1,0 +1,1 @@
+"""One configuration takes the place of another while the gateway runs."""

@@ -1,0 +1,1 @@
+"""One supervisor takes the place of another, of newly installed code, while the gateway runs."""

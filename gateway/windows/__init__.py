@@ -1,0 +1,1 @@
+"""How large the first congestion window of connections to peers is, and the routes that make it so."""
