@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},  # those of commands below are the same
 )
 app.add_typer(lab.app, name="lab")
 
@@ -59,6 +60,20 @@ Running = Annotated[Path | None, _config("The gateway with this configuration fi
 RunningIn = Annotated[
     Path | None, _runtime_dir("The gateway in this runtime directory (control socket, pid file, scoreboard).")
 ]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version()
+
+
+@app.callback()
+def gateway(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
 
 
 @app.command(epilog=EXIT_CODES)

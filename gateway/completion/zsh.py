@@ -26,7 +26,10 @@ def _group(group: Command) -> str:
     cases = [f"        {command.name}) {_call(command)} ;;" for command in group.commands]
     lines = [
         f"{_function(group)}() {{",
-        "    if ((CURRENT == 2)); then",
+        "    if ((CURRENT == 2)) && [[ $words[2] == -* ]]; then",
+        f"        {_arguments(group)}",
+        "        return",
+        "    elif ((CURRENT == 2)); then",
         "        local -a commands=(",
         *(f"            {name}" for name in names),
         "        )",
@@ -51,6 +54,10 @@ def _function(group: Command) -> str:
 def _call(command: Command) -> str:
     if command.commands:
         return _function(command)
+    return _arguments(command)
+
+
+def _arguments(command: Command) -> str:
     return " ".join(["_arguments", *map(quote, _specs(command))])
 
 

@@ -61,10 +61,24 @@ def test_each_option_is_explained_and_each_command_has_them_in_the_same_order() 
         assert all(f"{int(code)} " in (command.epilog or "") for code in ExitCode), name
 
 
+def test_the_version_can_be_asked_for_as_an_option() -> None:
+    asked, told = CliRunner().invoke(app, ["--version"]), CliRunner().invoke(app, ["version"])
+    assert (asked.exit_code, asked.output) == (ExitCode.OK, told.output)
+    assert told.output.startswith("midmile ")
+
+
+@pytest.mark.parametrize("words", ["", *commands()])
+def test_each_command_has_its_help_by_two_names(words: str) -> None:
+    short, long = (CliRunner().invoke(app, [*words.split(), name]) for name in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (ExitCode.OK, long.output)
+    assert f"Usage: root {words}".rstrip() in short.output
+
+
 @pytest.mark.parametrize(
     ("words", "said", "light"),
     [
         (["version"], "midmile ", ("psutil", "msgpack")),
+        (["--version"], "midmile ", ("psutil", "msgpack")),
         (
             ["health", "--runtime-dir", "/nowhere"],
             "no gateway runs in /nowhere",

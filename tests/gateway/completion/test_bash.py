@@ -25,7 +25,7 @@ DIRECTORIES = "compopt -o dirnames;compopt +o default;"
 FILES = ""
 LINES = {
     "gateway st": NONE + "start stop status",
-    "gateway -": NONE + "--help",
+    "gateway -": NONE + "--version --help",
     "gateway nonsense ": NONE,
     "gateway lab nonsense ": NONE,
     "gateway status start": NONE,

@@ -12,6 +12,7 @@ from tests.gateway.screen import LIMIT_S
 
 LINES = {
     "gateway st": {"start", "stop", "status"},
+    "gateway --v": {"--version"},
     "gateway top --o": {"--once"},
     "gateway start --workers ": {"auto"},
     "gateway start --listen ": set[str](),

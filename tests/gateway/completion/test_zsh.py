@@ -11,6 +11,8 @@ from tests.gateway.screen import Screen
 
 LINES = {
     "gateway versi": "gateway version",
+    "gateway --v": "gateway --version",
+    "gateway lab --h": "gateway lab --help",
     "gateway top --o": "gateway top --once",
     "gateway start --work\tau": "gateway start --workers=auto",
     "gateway start --config wes": "gateway start --config west.toml",
