@@ -44,9 +44,7 @@ def ask(runtime_dir: Path, request: dict[str, Any], *, limit_s: float = ANSWER_S
         NotRunning: nobody is there.
         NoAnswer: the supervisor hangs, or said no.
     """
-    with closing(_connect(runtime_dir, limit_s)) as connection:
-        reply: Any = next(_frames(connection, request), None)
-    match reply:
+    match reply := _reply(runtime_dir, request, limit_s=limit_s):
         case {"ok": True}:
             return dict(reply)
         case {"ok": False, "error": str(why)}:
@@ -106,9 +104,7 @@ def reload(runtime_dir: Path, *, limit_s: float = RELOAD_S) -> Reloaded:
         NotRunning: nobody is there.
         NoAnswer: the supervisor hangs.
     """
-    with closing(_connect(runtime_dir, limit_s)) as connection:
-        reply: Any = next(_frames(connection, {"request": "reload"}), None)
-    match reply:
+    match _reply(runtime_dir, {"request": "reload"}, limit_s=limit_s):
         case {"ok": True, "changes": str(changes), "generation": int(generation), "took_s": float(took_s)}:
             return Reloaded(ExitCode.OK, changes=changes, generation=generation, took_s=took_s)
         case {"ok": False, "error": str(error), "exit_code": int(code), "problems": list(problems)}:
@@ -142,9 +138,7 @@ def upgrade(runtime_dir: Path, *, limit_s: float = UPGRADE_S) -> Upgraded:
         NotRunning: nobody is there.
         NoAnswer: the supervisor hangs.
     """
-    with closing(_connect(runtime_dir, limit_s)) as connection:
-        reply: Any = next(_frames(connection, {"request": "upgrade"}), None)
-    match reply:
+    match _reply(runtime_dir, {"request": "upgrade"}, limit_s=limit_s):
         case {"ok": True, "pid": int(pid), "old_pid": int(old_pid), "sessions": int(count)}:
             return Upgraded(ExitCode.OK, "", pid, old_pid, count)
         case {"ok": False, "error": str(error), "exit_code": int(code)}:
@@ -213,6 +207,12 @@ def wait_for_end(pidfd: int, limit_s: float) -> bool:
     waiting = select.poll()
     waiting.register(pidfd, select.POLLIN)
     return bool(waiting.poll(limit_s * 1000))
+
+
+def _reply(runtime_dir: Path, request: dict[str, Any], *, limit_s: float) -> Any:
+    """Give the one reply to a request, however late within the limit; None where the supervisor gives none."""
+    with closing(_connect(runtime_dir, limit_s)) as connection:
+        return next(_frames(connection, request), None)
 
 
 def _connect(runtime_dir: Path, limit_s: float) -> socket.socket:

@@ -1,5 +1,4 @@
 import os
-import select
 import signal
 import socket
 import time
@@ -12,19 +11,9 @@ import pytest
 
 from pools.net.clock import monotonic_ns
 from pools.net.scoreboard import Cell, ChildState, Scoreboard
+from tests.gateway.deaths import wait_dead
 
 Start = Callable[..., Any]
-
-
-def wait_dead(pid: int) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    waiting = select.poll()
-    waiting.register(pidfd, select.POLLIN)
-    assert waiting.poll(30_000)
-    os.close(pidfd)
 
 
 def sockets_of(pid: int) -> set[str]:

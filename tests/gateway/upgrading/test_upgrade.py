@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 from gateway.control_client import Upgraded, ask, drain, upgrade, wait_for_end
 from gateway.exit_codes import ExitCode
 from pools.net.scoreboard import Cell, Scoreboard
+from tests.gateway.deaths import wait_dead
 
 Start = Callable[..., Any]
 
@@ -30,17 +30,6 @@ def status(gateway: Any) -> dict[str, Any]:
 def sessions_total(gateway: Any) -> int:
     with closing(Scoreboard.open(gateway.runtime_dir / "scoreboard")) as board:
         return sum(board.row(index)[Cell.SESSIONS_TOTAL] for index in range(board.rows))
-
-
-def wait_dead(pid: int) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    waiting = select.poll()
-    waiting.register(pidfd, select.POLLIN)
-    assert waiting.poll(30_000)
-    os.close(pidfd)
 
 
 def is_alive(session: Any) -> bool:
