@@ -226,7 +226,7 @@ class _Gateway:
         """Say why nothing can be changed now."""
         if self.generations.is_upgrading:
             return "an upgrade is under way"
-        return "the gateway is ending" if self.supervisor.phase in (Phase.DRAINING, Phase.STOPPING) else ""
+        return "the gateway is ending" if self.supervisor.is_ending else ""
 
     def _warn(self) -> None:
         if self.holdings.capture_lack:

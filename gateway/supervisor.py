@@ -100,7 +100,7 @@ class Supervisor:
         self._last_turn_s = self._watched_since_s = monotonic_s()
         self._drain: Drain | None = None
         self._kill_s = 0.0
-        selector.register(inbox, selectors.EVENT_READ, self._on_signals)
+        self._hear_signals()
 
     def run(self) -> ExitCode:
         """Start every child, and return once the last one is gone."""
@@ -188,11 +188,23 @@ class Supervisor:
         """Give the seconds within which a drain of `limit_s` that begins now has ended, whatever the children do."""
         return limit_s + GRACE_S + STOP_S + WATCH_S
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end, or retires, or could not start."""
+        return self.phase in (Phase.DRAINING, Phase.STOPPING)
+
+    def stand_by(self) -> None:
+        """Wait for `take_office`. The start is over: no child's failure ends this gateway any more.
+
+        Signals wait, too. Whoever is in office may have left it to us by now: to end on our own would leave nobody.
+        """
+        self.phase = Phase.RUNNING
+        self._selector.unregister(self._inbox)
+
     def take_office(self) -> None:
-        """Be the gateway's supervisor from now on. The start is over: no child's failure ends the gateway any more."""
-        if self.phase in (Phase.STARTING, Phase.RUNNING):
-            self.phase = Phase.RUNNING
-            self._hooks.announce()
+        """Be the gateway's supervisor from now on, and do what signals have said meanwhile."""
+        self._hooks.announce()
+        self._hear_signals()
 
     def _on_all_ready(self) -> None:
         if self.phase is Phase.STARTING:
@@ -218,6 +230,9 @@ class Supervisor:
         _log.error("could not start: %s", why)
         self._exit_code, self.failure = code, why
         self.stop()
+
+    def _hear_signals(self) -> None:
+        self._selector.register(self._inbox, selectors.EVENT_READ, self._on_signals)
 
     def _on_signals(self) -> None:
         for number in self._inbox.take():

@@ -84,7 +84,7 @@ class Generations:
     def turn(self, now_s: float) -> None:
         """Do what is due by the clock."""
         self._succession.turn(now_s)
-        if self._takeover is not None:
+        if self._takeover is not None and not self.supervisor.is_ending:
             self._takeover.turn(now_s)
         if now_s >= self._finish_s:
             self._finish_s = math.inf
@@ -127,7 +127,7 @@ class Generations:
     def end(self, code: ExitCode) -> None:
         """Say the last word, to whoever is before or after."""
         if self._takeover is not None:
-            self._takeover.fail(code, self._house.supervisor.failure)
+            self._takeover.fail(code, self.supervisor.failure or "it was told to end")
         self._succession.end()
 
     def leave(self) -> None:
@@ -160,7 +160,8 @@ class Generations:
         return all(slot.is_ready for slot in self.supervisor.crew.slots if slot.role.kind is not Kind.ADMIN)
 
     def ready(self) -> handover.Ready:
-        """Give what the old supervisor must know of what is taken over."""
+        """Give what the old supervisor must know of what is taken over, and wait for its answer."""
+        self.supervisor.stand_by()
         return handover.Ready(slots=self._house.now.told.workers, unused=[list(key) for key in self._unused])
 
     def carry(self, row: handover.TotalsRow) -> None:

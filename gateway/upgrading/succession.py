@@ -60,6 +60,10 @@ class Household(Protocol):
         """For how long sessions may go on after an upgrade; 0 for as long as they like."""
 
     @property
+    def is_in_office(self) -> bool:
+        """Whether this one is or was the gateway's supervisor: not yet, where it is to take over."""
+
+    @property
     def is_reloading(self) -> bool:
         """Whether a reload is under way."""
 
@@ -84,7 +88,7 @@ class Succession:
     @property
     def is_under_way(self) -> bool:
         """Whether a new supervisor is on its way."""
-        return self._upgrade is not None and self._upgrade.state in (State.WAITING, State.READY)
+        return self._upgrade is not None and self._upgrade.is_open
 
     def begin(self) -> Reply | Later:
         """Have a new supervisor started, behind a reload that is under way: to the operator that one is over.
@@ -164,6 +168,8 @@ class Succession:
         household = self._household
         if household.supervisor.phase is not Phase.RUNNING:
             return f"the gateway is {household.supervisor.phase}"
+        if not household.is_in_office:
+            return "the supervisor before has not handed over yet"
         if self.is_under_way or self._is_wanted:
             return "another upgrade is under way"
         if (retiring := len(household.belongings().predecessors.retiring)) >= RETIRING_LIMIT:
@@ -192,6 +198,7 @@ class Succession:
         self._unsaid = Unsaid(household.places())
         self._say_totals(self._unsaid)
         household.part(heir.pid)
+        _log.info("upgraded: pid %d is the supervisor from here on", heir.pid)  # in the log before what that one says
         self._upgrade.give()
         self._say_left()
         has_unused = household.belongings().holdings.deafen_only(ready.unused)
@@ -199,7 +206,6 @@ class Succession:
         def linger_s(slot: Slot) -> float:
             return LINGER_S if has_unused or household.position_of(slot) >= ready.slots else 0.0
 
-        _log.info("upgraded: pid %d is the supervisor from here on", heir.pid)
         household.supervisor.retire(household.retire_s, linger_s)
 
     def _taken(self) -> None:

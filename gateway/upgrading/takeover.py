@@ -2,6 +2,9 @@
 
 Its children are held until all of them are able and pools have been filled, as far as their peers are there: until
 then the old supervisor's accept alone, so that a start that fails costs nobody anything.
+
+An old supervisor that ends without a word leaves the gateway to this one, which has every socket: nobody else has. An
+end of the channel alone is no such word, for one that has not understood us closes it, and goes on.
 """
 
 import logging
@@ -11,11 +14,15 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from gateway.exit_codes import ExitCode
+from gateway.peer_process import has_ended
 from gateway.upgrading import handover
 from gateway.upgrading.handover_channel import HandoverChannel
 
 FILL_S: Final = 10.0
 """How long the children of a new supervisor wait for pools to be filled, once they are able."""
+
+ENDED_S: Final = 5.0
+"""From the end of the channel, within which an old supervisor that was killed has ended."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +56,7 @@ class Successor(Protocol):
         """Whether all of them do."""
 
     def ready(self) -> handover.Ready:
-        """Give what the old supervisor must know of what is taken over."""
+        """Give what the old supervisor must know of what is taken over. Do not end by yourself from here on."""
 
     def carry(self, row: handover.TotalsRow) -> None:
         """Go on counting from what the old supervisor's children have counted."""
@@ -76,17 +83,25 @@ class Takeover:
     def __init__(self, channel: socket.socket, selector: selectors.BaseSelector, successor: Successor) -> None:
         self.stage = Stage.HELD
         self._able_s: float | None = None
+        self._cut_s: float | None = None
+        self._is_alone = False
         self._successor = successor
-        self._channel = HandoverChannel(channel, selector, on_message=self._hear, on_end=self._lost)
+        self._channel = HandoverChannel(channel, selector, on_message=self._hear)
 
     def turn(self, now_s: float) -> None:
-        """Go on where that is possible."""
-        if self.stage is Stage.HELD and self._may_begin(now_s):
+        """Go on where that is possible; not once this supervisor ends."""
+        if self.stage is Stage.DONE:
+            return
+        if self._channel.fileno() < 0 and not self._is_alone:
+            self._look_for_old(now_s)
+        elif self.stage is Stage.HELD and self._may_begin(now_s):
             self.stage = Stage.BEGUN
             self._successor.begin()
         elif self.stage is Stage.BEGUN and self._successor.accepts():
             self.stage = Stage.OFFERED
             self._channel.say(self._successor.ready())
+        elif self.stage is Stage.OFFERED and self._is_alone:
+            self._come_into_own()
 
     def fail(self, code: ExitCode, why: str) -> None:
         """Tell the old supervisor that it has to go on, unless it has gone by now."""
@@ -100,7 +115,18 @@ class Takeover:
     def _may_begin(self, now_s: float) -> bool:
         if self._able_s is None and self._successor.is_able():
             self._able_s = now_s
-        return self._able_s is not None and (self._successor.is_filled() or now_s - self._able_s >= FILL_S)
+        if self._able_s is None:
+            return False
+        return self._is_alone or self._successor.is_filled() or now_s - self._able_s >= FILL_S
+
+    def _look_for_old(self, now_s: float) -> None:
+        """Be sure that the old supervisor has ended before the gateway is ours."""
+        self._cut_s = now_s if self._cut_s is None else self._cut_s
+        self._is_alone = has_ended(self._channel.peer_pid)
+        if self._is_alone:
+            _log.error("the supervisor before ended without handing over, which leaves the gateway to this one")
+        elif now_s - self._cut_s >= ENDED_S:
+            self._successor.fail("the supervisor before speaks to this one no more, and lives")
 
     def _hear(self, message: handover.Message) -> None:
         match message:
@@ -111,13 +137,6 @@ class Takeover:
                 self._come_into_own()
             case _:
                 _log.error("the supervisor before says %s out of turn", message.word)
-
-    def _lost(self) -> None:
-        """Go on alone where our workers accept already: nobody else does now."""
-        if self.stage is Stage.OFFERED:
-            self._come_into_own()
-        elif self.stage is not Stage.DONE:
-            self._successor.fail("the supervisor before ended without handing over")
 
     def _come_into_own(self) -> None:
         self.stage = Stage.DONE

@@ -34,11 +34,13 @@ _log = logging.getLogger(__name__)
 class State(StrEnum):
     """How far an upgrade is.
 
-    WAITING: for the successor's word. READY: it has come. TAKEN: the gateway is the successor's. FAILED: it is gone.
+    WAITING: for the successor's word. READY: it has come. ENDING: the successor has failed, but is not gone yet. TAKEN:
+    the gateway is the successor's. FAILED: it is gone.
     """
 
     WAITING = "waiting"
     READY = "ready"
+    ENDING = "ending"
     TAKEN = "taken"
     FAILED = "failed"
 
@@ -96,13 +98,15 @@ class Upgrade:
             self.channel.say(message, descriptors)
         self.channel.say(estate.offer)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still succeed, or the successor that has failed is not gone yet."""
+        return self.state in (State.WAITING, State.READY, State.ENDING)
+
     def turn(self, now_s: float) -> None:
         """End a successor whose time is over."""
-        if self.state is not State.WAITING:
-            return
-        if now_s >= self._deadline_s:
-            self.why = self.why or f"it was not ready within {READY_S:g} s"
-            self.heir.kill()
+        if self.state in (State.WAITING, State.ENDING) and now_s >= self._deadline_s:
+            self.abort(f"it was not ready within {READY_S:g} s")
 
     def give(self) -> None:
         """Give the gateway to the successor, which is READY. There is no way back."""
@@ -111,8 +115,8 @@ class Upgrade:
 
     def abort(self, why: str) -> None:
         """End the successor now, unless it has been given the gateway."""
-        if self.state in (State.WAITING, State.READY):
-            self.why = self.why or why
+        if self.is_open:
+            self._give_up(why)
             self.heir.kill()
 
     def leave(self) -> None:
@@ -122,12 +126,12 @@ class Upgrade:
 
     def _hear(self, message: handover.Message) -> None:
         match message:
-            case handover.Ready() if self.state is State.WAITING and self.heir.lives and not self.why:
+            case handover.Ready() if self.state is State.WAITING and self.heir.lives:
                 self.state = State.READY
                 self._events.ready(message)
-            case handover.Failed(exit_code=code, why=why) if self.state is State.WAITING:
+            case handover.Failed(exit_code=code, why=why) if self.is_open:
                 self.exit_code = ExitCode.CONFIGURATION if code == ExitCode.CONFIGURATION else ExitCode.CANNOT_START
-                self.why = why
+                self._give_up(why)
                 self._deadline_s = min(self._deadline_s, monotonic_s() + PARTING_S)
             case handover.Taken() if self.state is State.TAKEN:
                 self._events.taken()
@@ -136,11 +140,17 @@ class Upgrade:
             case _:
                 _log.error("the new supervisor says %s out of turn", message.word)
 
+    def _give_up(self, why: str) -> None:
+        self.state = State.ENDING
+        self.why = self.why or why
+
     def _ended(self) -> None:
-        """Nothing to do: it ends, or has, or hangs on, and the deadline is for that."""
+        """Give nothing to one that would not hear it. One that was not ready has ended, or has a deadline."""
+        if self.state is State.READY:
+            self.abort("it was ready, but went away")
 
     def _died(self) -> None:
-        if self.state in (State.WAITING, State.READY):
+        if self.is_open:
             self.channel.hear()  # its last word may still be unread
             self.state = State.FAILED
             self.channel.close()

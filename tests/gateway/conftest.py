@@ -25,7 +25,7 @@ class Gateway:
     def __init__(self, runtime_dir: Path, wish: dict[str, object], *, may_capture: bool = True) -> None:
         self.runtime_dir = runtime_dir
         usual = {"port": 0, "workers": 1, "peers": 0, "heartbeat_s": 10.0, "main": "serve", "broker": "serve"}
-        usual |= {"more_listeners": [], "sessions": 1000, "again": "", "has_admin": False}
+        usual |= {"more_listeners": [], "sessions": 1000, "again": "", "has_admin": False, "admin": "fail in office"}
         usual |= {"next": str(runtime_dir.with_name("next")), "ready_s": 60.0}
         wish = usual | {"early_syn": False, "memory_limit": 0, "runtime_dir": str(runtime_dir)} | wish
         rights = [] if may_capture or os.geteuid() else ["setpriv", "--bounding-set=-net_raw"]

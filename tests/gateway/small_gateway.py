@@ -221,6 +221,36 @@ def never_able(post: Post) -> int:
     return 0
 
 
+def able_when_told(post: Post) -> int:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    print(f"a worker that waits to be able, pid {os.getpid()}", file=sys.stderr, flush=True)
+    signal.sigwait([signal.SIGUSR1])
+    return SmallWorker(post).run()
+
+
+def begin_when_it_drains(post: Post) -> int:
+    send_message(post.channel, ReportMessage(Report.HELD).encode())
+    while (payload := next_order(post.channel)) and OrderMessage.decode(payload).order is not Order.STOP:
+        if OrderMessage.decode(payload).order is Order.DRAIN:
+            send_message(post.channel, ReportMessage(Report.READY).encode())
+        else:
+            print("a worker that does not begin yet", file=sys.stderr, flush=True)
+    return 0
+
+
+def next_order(channel: socket.socket) -> bytes:
+    select.select([channel], [], [])
+    return receive_message(channel)[0]
+
+
+def stay_in_office(post: AdminPost) -> int:
+    """Serve no page, and do not end when told to."""
+    send_message(post.channel, ReportMessage(Report.READY).encode())
+    next_order(post.channel)
+    print("an admin child that does not end", file=sys.stderr, flush=True)
+    hang()
+
+
 def fail_in_office(post: AdminPost) -> int:
     send_message(post.channel, ReportMessage(Report.HELD).encode())
     select.select([post.channel], [], [])
@@ -235,9 +265,14 @@ MAINS = {
     "serve": lambda post: SmallWorker(post).run(),
     "cannot boot": cannot_boot,
     "never able": never_able,
+    "able when told": able_when_told,
+    "begin when it drains": begin_when_it_drains,
     "stumble": stumble,
 }
 BROKER_MAINS = {"serve": lambda post: SmallBroker(post).run(), "cannot boot": cannot_boot_broker}
+
+
+ADMIN_MAINS = {"fail in office": fail_in_office, "does not end": stay_in_office}
 
 
 def settings_of(wish: dict[str, Any]) -> GatewaySettings:
@@ -276,7 +311,7 @@ def main(wish: dict[str, Any]) -> int:
         read=read if wish["again"] else None,
         worker_main=MAINS[wish["main"]],
         broker_main=BROKER_MAINS[wish["broker"]],
-        admin_main=fail_in_office,
+        admin_main=ADMIN_MAINS[wish["admin"]],
     )
 
 

@@ -2,7 +2,7 @@ import os
 import socket
 from pathlib import Path
 
-from gateway.peer_process import peer_process
+from gateway.peer_process import has_ended, peer_process
 
 
 def test_both_ends_learn_who_the_other_is(tmp_path: Path) -> None:
@@ -21,3 +21,14 @@ def test_both_ends_learn_who_the_other_is(tmp_path: Path) -> None:
         assert os.waitpid(child, 0)[1] == 0
         ours.connect(path)
         assert str(peer_process(ours)) == f"pid {os.getpid()} of user {os.getuid()}"
+
+
+def test_a_process_that_nobody_has_collected_has_ended() -> None:
+    assert not has_ended(os.getpid())
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert has_ended(child)
+    os.waitpid(child, 0)
+    assert has_ended(child)

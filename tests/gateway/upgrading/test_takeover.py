@@ -1,15 +1,17 @@
-"""The old supervisor is this test: it holds the other end of the channel."""
+"""The old supervisor is this test: it holds the other end of the channel. One that dies is a child of it."""
 
+import os
 import selectors
 import socket
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
 from gateway.exit_codes import ExitCode
 from gateway.upgrading import handover
 from gateway.upgrading.handover_channel import HandoverChannel
-from gateway.upgrading.takeover import FILL_S, Stage, Takeover
+from gateway.upgrading.takeover import ENDED_S, FILL_S, Stage, Takeover
 from pools.net.fd_passing import receive_message, send_message, socket_pair
 
 READY = handover.Ready(slots=1, unused=[])
@@ -86,6 +88,37 @@ def world() -> Iterator[World]:
         yield World(selector, ours, theirs)
 
 
+def pass_on_a_pair(channel: socket.socket) -> NoReturn:
+    """Make a pair of sockets, so that the kernel names this process at either end, and be gone."""
+    try:
+        old, new = socket_pair()
+        send_message(channel, b"made", (old.fileno(), new.fileno()))
+    finally:
+        os._exit(0)
+
+
+@pytest.fixture
+def dying() -> Iterator[World]:
+    """Give a world whose old supervisor has ended, though its end of the channel is still open here."""
+    ours, theirs = socket_pair()
+    with ours, theirs:
+        child = os.fork()
+        if child == 0:
+            pass_on_a_pair(theirs)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # nobody collects it before the end
+        old, new = (socket.socket(fileno=number) for number in receive_message(ours)[1])
+    with selectors.DefaultSelector() as selector, old, new:
+        yield World(selector, old, new)
+    os.waitpid(child, 0)
+
+
+@pytest.fixture
+def dead(dying: World) -> World:
+    """Give a world whose old supervisor has ended."""
+    dying.old.close()
+    return dying
+
+
 def test_children_begin_once_all_are_able_and_pools_are_filled(world: World) -> None:
     new = world.new
     world.turn(0.0)
@@ -124,22 +157,39 @@ def test_totals_are_there_before_the_gateway_is_taken(world: World) -> None:
     assert world.hear() == handover.Taken()
 
 
-def test_an_old_supervisor_that_dies_leaves_the_gateway_to_one_that_accepts_and_ends_one_that_does_not(
-    world: World,
-) -> None:
-    world.new.able = True
-    world.turn(0.0)
-    world.old.close()
-    world.turn(1.0)
-    assert world.new.failures == ["the supervisor before ended without handing over"]
-    assert not world.new.old
+def test_an_old_supervisor_that_dies_before_the_offer_is_succeeded_as_soon_as_that_can_be(dead: World) -> None:
+    new = dead.new
+    dead.turn(0.0)
+    assert (new.begun, new.failures, dead.takeover.stage) == (0, [], Stage.HELD)
+    new.able = True  # pools are not waited for: nobody else accepts
+    dead.turn(1.0)
+    assert (new.begun, new.old, dead.takeover.stage) == (1, [], Stage.BEGUN)
+    new.accepting = True
+    dead.turn(2.0)
+    dead.turn(2.0)
+    assert (len(new.old), new.failures, dead.takeover.stage) == (1, [], Stage.DONE)
 
 
-def test_an_old_supervisor_that_dies_after_the_offer_is_succeeded(world: World) -> None:
-    world.offer()
+def test_an_old_supervisor_that_dies_after_the_offer_is_succeeded(dying: World) -> None:
+    dying.offer()
+    dying.old.close()
+    dying.turn(1.0)
+    dying.turn(1.0)
+    assert (len(dying.new.old), dying.new.failures, dying.takeover.stage) == (1, [], Stage.DONE)
+
+
+@pytest.mark.parametrize("is_offered", [False, True])
+def test_an_old_supervisor_that_only_says_nothing_more_goes_on_by_itself(world: World, is_offered: bool) -> None:
+    if is_offered:
+        world.offer()
+    stage = world.takeover.stage
     world.old.close()
     world.turn(1.0)
-    assert (len(world.new.old), world.new.failures, world.takeover.stage) == (1, [], Stage.DONE)
+    world.turn(1.0 + ENDED_S - 0.1)
+    assert not world.new.failures
+    world.turn(1.0 + ENDED_S)
+    assert world.new.failures == ["the supervisor before speaks to this one no more, and lives"]
+    assert (world.new.old, world.takeover.stage) == ([], stage)
 
 
 def test_a_word_out_of_turn_changes_nothing(world: World) -> None:

@@ -129,6 +129,72 @@ def test_a_successor_that_is_told_to_end_before_its_time_leaves_the_listeners_as
     assert gateway.who()[1]
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_successor_that_is_told_to_end_once_it_is_ready_takes_over_and_then_ends_the_gateway(
+    start: Start, is_away: bool
+) -> None:
+    gateway = start(has_admin=True, admin="does not end", heartbeat_s=60.0).wait_ready()
+    install(gateway, has_admin=False)
+    with gateway.stay() as session:
+        gateway.process.send_signal(signal.SIGUSR2)
+        heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+        gateway.wait_for(
+            r"an admin child that does not end\n"
+        )  # it is ready, and the old one gives the gateway away soon
+        if is_away:
+            os.kill(heir, signal.SIGSTOP)
+        os.kill(heir, signal.SIGTERM)
+        gateway.wait_for(rf"upgraded: pid {heir} is the supervisor from here on\n")
+        os.kill(heir, signal.SIGCONT)
+        gateway.wait_for(r"ready: listening on ")
+        gateway.wait_for(r"draining: sessions left ")
+        assert is_alive(session)
+    wait_dead(heir)
+    assert gateway.end() == 0
+    assert list(gateway.runtime_dir.iterdir()) == []
+
+
+def test_a_successor_that_dies_once_it_is_ready_changes_nothing(start: Start) -> None:
+    gateway = start(has_admin=True, admin="does not end", heartbeat_s=60.0).wait_ready()
+    gateway.process.send_signal(signal.SIGUSR2)
+    heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+    gateway.wait_for(r"an admin child that does not end\n")
+    os.kill(heir, signal.SIGKILL)
+    gateway.wait_for(r"not upgraded, this supervisor goes on: it ")
+    assert gateway.who()[1]
+    assert status(gateway)["phase"] == "running"
+
+
+def test_a_successor_that_ends_does_not_take_over_on_its_way(start: Start) -> None:
+    gateway = start(ready_s=5.0).wait_ready()
+    install(gateway, main="begin when it drains")
+    gateway.process.send_signal(signal.SIGUSR2)
+    heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+    gateway.wait_for(r"a worker that does not begin yet\n")
+    os.kill(heir, signal.SIGTERM)
+    gateway.wait_for(r"not upgraded, this supervisor goes on: ")
+    assert gateway.who()[1]
+
+
+def test_an_old_supervisor_that_is_killed_leaves_the_gateway_to_a_successor_that_is_not_ready_yet(start: Start) -> None:
+    gateway = start().wait_ready()
+    install(gateway, main="able when told")
+    gateway.process.send_signal(signal.SIGUSR2)
+    heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+    worker = int(gateway.wait_for(r"a worker that waits to be able, pid (\d+)\n")[1])
+    gateway.process.kill()
+    gateway.wait_for(r"the supervisor before ended without handing over, which leaves the gateway to this one\n")
+    with gateway.connect(b"who") as waiting:  # nobody accepts just now
+        os.kill(worker, signal.SIGUSR1)
+        gateway.wait_for(r"ready: listening on ")
+        assert int(waiting.recv(100).split()[1]) == worker
+    assert (gateway.runtime_dir / "supervisor.pid").read_text() == f"{heir}\n"
+    assert status(gateway)["pid"] == heir
+    os.kill(heir, signal.SIGTERM)
+    wait_dead(heir)
+    assert list(gateway.runtime_dir.iterdir()) == []
+
+
 def test_a_child_that_fails_after_the_change_does_not_end_the_gateway(start: Start) -> None:
     gateway = start().wait_ready()
     install(gateway, has_admin=True)
