@@ -2,7 +2,7 @@
 
 Three hosts boot in namespaces of this run alone: systemd-nspawn with systemd, sshd and sudo, on a bridge that leads
 nowhere. Their disks are this run's memory over a Debian that is kept in the user's cache. When the run ends, in
-whatever way, all of it is gone.
+whatever way, all of it is gone; what a run left whose sweeper was killed, too, goes at the beginning of the next.
 
     python -m tests.deploy DIST [ARGUMENTS OF PYTEST]      DIST is what `make dist` made
 
@@ -14,39 +14,55 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Final
 
-from tests.deploy import needs
+from tests.deploy import needs, sweeper
 from tests.deploy.base_image import ImageError, image
 
-_ALONE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+_PREFIX: Final = "midmile-deploy-"
 _STORY: Final = "tests/deploy/test_an_overlay.py"
 _PYTEST: Final = ["--numprocesses=0", "--exitfirst", "--verbose", "--capture=no", "--timeout=1800"]
 
 
 def run(dist: Path, arguments: Sequence[str]) -> int:
     """Run the tests and give pytest's exit code."""
-    scratch = Path(mkdtemp(prefix="midmile-deploy-"))
-    groups = [point / scratch.name for point in needs.hierarchies()]
-    sweeper = _sweeper([scratch, *groups])
-    assert sweeper.stdin is not None
+    for left in sweeper.abandoned(Path(gettempdir()), _PREFIX):
+        _remove(left)
+    scratch = Path(mkdtemp(prefix=_PREFIX))
+    with sweeper.claimed(scratch):
+        return _run_swept(scratch, dist, arguments)
+
+
+def _remove(scratch: Path) -> None:
+    for directory in (*_groups(scratch), scratch):
+        sweeper.remove(directory)
+
+
+def _groups(scratch: Path) -> list[Path]:
+    return [point / scratch.name for point in needs.hierarchies()]
+
+
+def _run_swept(scratch: Path, dist: Path, arguments: Sequence[str]) -> int:
+    groups = _groups(scratch)
+    sweeps = _start_sweeper([*groups, scratch])
+    assert sweeps.stdin is not None
     try:
-        return _run_alone(sweeper, scratch, groups, dist, arguments)
+        return _run_alone(sweeps, scratch, groups, dist, arguments)
     except KeyboardInterrupt:
         return 130
     finally:
-        sweeper.stdin.close()
-        sweeper.wait()
+        sweeps.stdin.close()
+        sweeps.wait()
 
 
-def _sweeper(directories: Sequence[Path]) -> "subprocess.Popen[str]":
+def _start_sweeper(directories: Sequence[Path]) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.deploy.sweeper", *map(str, directories)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def _run_alone(
-    sweeper: "subprocess.Popen[str]", scratch: Path, groups: Sequence[Path], dist: Path, arguments: Sequence[str]
+    sweeps: "subprocess.Popen[str]", scratch: Path, groups: Sequence[Path], dist: Path, arguments: Sequence[str]
 ) -> int:
     facts = {
         "MIDMILE_DEPLOY_SCRATCH": str(scratch),
@@ -55,11 +71,12 @@ def _run_alone(
         "MIDMILE_DEPLOY_CGROUPS": os.pathsep.join(map(str, groups)),
     }
     with subprocess.Popen(
-        [*_ALONE, sys.executable, "-m", "pytest", _STORY, *_PYTEST, *arguments], env={**os.environ, **facts}
+        [*needs.ALONE, "--net", sys.executable, "-m", "pytest", _STORY, *_PYTEST, *arguments],
+        env={**os.environ, **facts},
     ) as tests:
-        assert sweeper.stdin is not None
-        sweeper.stdin.write(f"{tests.pid}\n")
-        sweeper.stdin.flush()
+        assert sweeps.stdin is not None
+        sweeps.stdin.write(f"{tests.pid}\n")
+        sweeps.stdin.flush()
         return tests.wait()
 
 

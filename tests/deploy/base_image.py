@@ -4,6 +4,7 @@ Where packages come from is what this machine's own apt says: its mirror, its ke
 role installs are there as files, not installed: hosts in the test reach no mirror.
 """
 
+import fcntl
 import hashlib
 import os
 import shlex
@@ -14,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+from tests.deploy.needs import ALONE
 
 SUITE: Final = "bookworm"
 _INSTALLED: Final = (
@@ -39,8 +42,11 @@ class ImageError(Exception):
 def image() -> Path:
     """Give the directory of the image, making it first where the cache has none of today's kind."""
     place = _cache() / f"{SUITE}-{_kind()}"
-    if not place.exists():
-        _make(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / "lock").open("w") as lock:  # who comes second waits, and finds it made
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            _make(place)
     return place
 
 
@@ -55,12 +61,11 @@ def _kind() -> str:
 
 
 def _make(place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     print(f"making a Debian 12 in {place}; this takes some minutes, once", flush=True)
     options = ("--variant=minbase", f"--include={','.join(_INSTALLED)}")
-    _run("debootstrap", *options, SUITE, partial, _mirror(), environment=_proxy())
+    _run(*ALONE, "debootstrap", *options, SUITE, partial, _mirror(), environment=_proxy())  # it mounts /proc there
     _fetch(partial)
     for old in place.parent.glob(f"{SUITE}-*"):
         if old != partial:

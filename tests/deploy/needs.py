@@ -7,10 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+ALONE: Final = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+"""Before a command: its mounts and processes are its own, and end with it and with whoever started it."""
+
 _PROGRAMS: Final = {
     "debootstrap": "debootstrap",
     "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
+    "setpriv": "util-linux",
     "ip": "iproute2",
     "ssh": "openssh-client",
     "curl": "curl",
@@ -58,7 +65,6 @@ def _cgroups() -> Iterator[str]:
 
 
 def _namespaces() -> Iterator[str]:
-    tried = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    found = subprocess.run([*tried, "sh", "-c", _TRIAL], capture_output=True, text=True, check=False)
+    found = subprocess.run([*ALONE, "--net", "sh", "-c", _TRIAL], capture_output=True, text=True, check=False)
     if found.returncode:
         yield f"namespaces with an overlay file system and a bridge cannot be made: {found.stderr.strip()}"
