@@ -144,7 +144,8 @@ class _Gateway:
         )
         timeouts = self.settings.timeouts
         self.supervisor = Supervisor(crew, timeouts, hooks, selector=self.selector, inbox=self.inbox)
-        self.report = ServiceReport(self.notifier, partial(_look, self.supervisor, self.scoreboard))
+        look = partial(_look, self.supervisor, self.scoreboard)
+        self.report = ServiceReport(self.notifier, look, speaks=lambda: self.generations.is_in_office)
         parts = Parts(crew, self.holdings, self.scoreboard.links, roles)
         self.reload = Reload(parts, self.now, around=self._around(), scoreboard=self.scoreboard)
         changes = Changes(self.reload, self.generations)
@@ -200,7 +201,7 @@ class _Gateway:
             obstacle=self._obstacle,
             is_due=lambda: self.supervisor.phase is Phase.RUNNING,
             begins=self.report.reloading,
-            ended=lambda: self.report.ready(monotonic_s()),
+            ended=lambda refusal: self.report.ready(monotonic_s(), refusal=refusal),
         )
 
     def _arrange(self, before: Arrangement, settings: GatewaySettings) -> Arrangement:
@@ -248,8 +249,7 @@ class _Gateway:
         """Do what others in the supervisor's loop have to do by the clock."""
         self.generations.turn(now_s)
         self.reload.turn(now_s)
-        if self.generations.is_in_office:  # until then another speaks for the service
-            self.report.turn(now_s)
+        self.report.turn(now_s)
         self.control.turn(now_s)
         for watch in self.watches:
             watch.turn(now_s)

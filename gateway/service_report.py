@@ -69,8 +69,12 @@ def standing_of(scoreboard: Scoreboard, phase: Phase, *, now_s: float, left_s: f
     )
 
 
-def status_line(now: Standing) -> str:
-    """Say in one line how the gateway stands, for `systemctl status`."""
+def status_line(now: Standing, *, refusal: str = "") -> str:
+    """Say in one line how the gateway stands, for `systemctl status`.
+
+    Args:
+        refusal: why the last reload was refused, where it was and that is known.
+    """
     present = len(now.silent_s)
     workers = str(now.wanted) if present == now.wanted else f"{present} of {now.wanted}"
     noun = "worker" if now.wanted == 1 else "workers"
@@ -79,7 +83,8 @@ def status_line(now: Standing) -> str:
         case Phase.STARTING:
             return f"starting: {workers} {noun} ready"
         case Phase.RUNNING:
-            failed = ", the last reload was refused" if now.reload_failed else ""
+            why = f": {refusal}" if refusal else ""
+            failed = f", the last reload was refused{why}" if now.reload_failed else ""
             return f"serving: {workers} {noun}, {sessions}; config generation {now.generation}{failed}"
         case Phase.DRAINING:
             return f"draining: {sessions} left, up to {now.left_s:.0f} s"
@@ -106,25 +111,37 @@ class ServiceReport:
 
     Args:
         look: gives the gateway's standing at a time, monotonic seconds.
+        speaks: tells whether it is for us to say anything; nothing is said while another speaks for the service.
     """
 
-    def __init__(self, notifier: Notifier, look: Callable[[float], Standing]) -> None:
+    def __init__(
+        self, notifier: Notifier, look: Callable[[float], Standing], *, speaks: Callable[[], bool] = lambda: True
+    ) -> None:
         self._notifier = notifier
         self._look = look
+        self._speaks = speaks
+        self._refusal = ""
         self._phase = Phase.STARTING
         self._told_s = float("-inf")
 
-    def ready(self, now_s: float) -> None:
-        """Tell that every worker is ready: after the start, or after a reload, done or refused."""
-        self._notifier.ready(status_line(self._look(now_s)))
+    def ready(self, now_s: float, *, refusal: str = "") -> None:
+        """Tell that every worker is ready: after the start, or after a reload, done or refused.
+
+        Args:
+            refusal: why a reload was refused; empty where none was.
+        """
+        if self._is_heard:
+            self._refusal = refusal
+            self._notifier.ready(status_line(self._look(now_s), refusal=refusal))
 
     def reloading(self) -> None:
-        """Tell that a reload begins; `ready` ends it."""
-        self._notifier.reloading()
+        """Tell that a reload begins, be it to be refused; `ready` ends it."""
+        if self._is_heard:
+            self._notifier.reloading()
 
     def turn(self, now_s: float) -> None:
         """Tell what has changed, and that the gateway is alive."""
-        if not self._notifier.is_heard:
+        if not self._is_heard:
             return
         now = self._look(now_s)
         has_come_further = now.phase is not self._phase
@@ -136,7 +153,11 @@ class ServiceReport:
             self._tell(now)
         self._notifier.turn(now_s, well=is_well(now))
 
+    @property
+    def _is_heard(self) -> bool:
+        return self._notifier.is_heard and self._speaks()
+
     def _tell(self, now: Standing) -> None:
-        self._notifier.status(status_line(now))
+        self._notifier.status(status_line(now, refusal=self._refusal))
         if now.phase is Phase.DRAINING:
             self._notifier.extend(EXTENSION_S)

@@ -31,8 +31,8 @@ class Surroundings:
         adopt: has all else in the supervisor follow, once every worker does.
         obstacle: says why there can be no reload; empty where there can, be it later.
         is_due: whether there can be one now.
-        begins: called when the file is about to be read.
-        ended: called when it has taken effect, or changed nothing.
+        begins: called when the file is about to be read, or a reload is refused without that; `ended` follows.
+        ended: called when it has taken effect, or changed nothing, with the reason for that; empty where it has.
     """
 
     read: Callable[[], GatewaySettings]
@@ -41,7 +41,7 @@ class Surroundings:
     obstacle: Callable[[], str]
     is_due: Callable[[], bool]
     begins: Callable[[], None]
-    ended: Callable[[], None]
+    ended: Callable[[str], None]
 
 
 class Reload:
@@ -77,7 +77,8 @@ class Reload:
     def ask(self) -> None:
         """Want a reload; one that is under way is followed by another."""
         if obstacle := self._around.obstacle():
-            _log.error("cannot reload: %s", obstacle)
+            self._around.begins()
+            self._fail(ExitCode.CANNOT_START, obstacle)
         else:
             self._is_wanted = True
 
@@ -161,7 +162,7 @@ class Reload:
         for later in self._asking:
             later.reply(reply)
         self._asking = []
-        self._around.ended()
+        self._around.ended(str(reply.get("error", "")))
 
 
 def _failure(code: ExitCode, why: str, problems: Sequence[Problem] = ()) -> Reply:

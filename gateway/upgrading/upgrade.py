@@ -9,6 +9,7 @@ import os
 import selectors
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -66,6 +67,7 @@ class Upgrade:
     """The attempt, and afterwards the channel to the successor.
 
     Args:
+        estate: owned from here on; closed once the successor has it, or is gone.
         selector: borrowed.
 
     Attributes:
@@ -86,13 +88,14 @@ class Upgrade:
         self.why = ""
         self._deadline_s = now_s + READY_S
         self._events = events
-        ours, theirs = _pair()
-        self.channel = HandoverChannel(ours, selector, on_message=self._hear, on_end=self._ended)
-        try:
+        self._estate = estate
+        with ExitStack() as undone:
+            undone.callback(estate.close)
+            ours, theirs = _pair()
+            self.channel = HandoverChannel(ours, selector, on_message=self._hear, on_end=self._ended)
+            undone.callback(self.channel.close)
             self.heir = Heir.start(theirs, selector, environment=estate.environment, on_death=self._died)
-        except StartError:
-            self.channel.close()
-            raise
+            undone.pop_all()
         _log.info("upgrading: started a new supervisor, pid %d", self.heir.pid)
         for message, descriptors in estate.parts:
             self.channel.say(message, descriptors)
@@ -121,6 +124,7 @@ class Upgrade:
 
     def leave(self) -> None:
         """Close, in a forked child, what is the supervisor's."""
+        self._estate.close()
         self.channel.leave()
         self.heir.leave()
 
@@ -128,6 +132,7 @@ class Upgrade:
         match message:
             case handover.Ready() if self.state is State.WAITING and self.heir.lives:
                 self.state = State.READY
+                self._estate.close()
                 self._events.ready(message)
             case handover.Failed(exit_code=code, why=why) if self.is_open:
                 self.exit_code = ExitCode.CONFIGURATION if code == ExitCode.CONFIGURATION else ExitCode.CANNOT_START
@@ -153,6 +158,7 @@ class Upgrade:
         if self.is_open:
             self.channel.hear()  # its last word may still be unread
             self.state = State.FAILED
+            self._estate.close()
             self.channel.close()
             self.why = self.why or self.heir.last_words or "it ended without a word"
             self._events.failed()

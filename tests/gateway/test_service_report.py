@@ -81,7 +81,8 @@ class Scene:
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(path))
         self._notifier = Notifier(str(path), watchdog_s=10.0)
-        self.report = ServiceReport(self._notifier, lambda _: self.standing)
+        self.speaks = True
+        self.report = ServiceReport(self._notifier, lambda _: self.standing, speaks=lambda: self.speaks)
 
     def turn(self, now_s: float, **change: object) -> list[str]:
         self.standing = replace(self.standing, **change)  # type: ignore[arg-type]  # mypy cannot see which
@@ -142,6 +143,30 @@ def test_a_reload_is_told_from_begin_to_end(scene: Scene) -> None:
     begin, end = scene.heard()
     assert begin.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert end == "READY=1\nSTATUS=serving: 2 workers, 132 sessions; config generation 4"
+
+
+def test_a_reload_that_is_refused_is_told_with_the_reason_until_another_is_done(scene: Scene) -> None:
+    scene.turn(100.0, phase=Phase.RUNNING, silent_s=(0.1, 0.1), reload_failed=True)
+    scene.report.reloading()
+    scene.report.ready(100.2, refusal="an upgrade is under way")
+    begin, end = scene.heard()
+    assert begin.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    line = "config generation 3, the last reload was refused: an upgrade is under way"
+    assert end == f"READY=1\nSTATUS=serving: 2 workers, 132 sessions; {line}"
+    assert scene.turn(103.0, sessions=1)[0] == f"STATUS=serving: 2 workers, 1 session; {line}"
+    scene.standing = replace(scene.standing, generation=4, reload_failed=False)
+    scene.report.ready(104.0)
+    assert scene.heard() == ["READY=1\nSTATUS=serving: 2 workers, 1 session; config generation 4"]
+
+
+def test_nothing_is_said_while_another_speaks_for_the_service(scene: Scene) -> None:
+    scene.speaks = False
+    scene.report.reloading()
+    scene.report.ready(100.0)
+    assert scene.turn(100.0, phase=Phase.RUNNING) == []
+    scene.speaks = True
+    scene.report.ready(101.0)
+    assert len(scene.heard()) == 1
 
 
 def test_a_gateway_where_nobody_serves_starves_the_watchdog(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import selectors
 import socket
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from gateway.runtime_dir import RuntimeDir
 from gateway.sockets.holdings import Holdings
 from gateway.sockets.inherited import Inherited, key_of, number_of
 from gateway.upgrading import handover
-from gateway.upgrading.estate import Belongings, estate_of
+from gateway.upgrading.estate import Belongings, Estate, estate_of
 from gateway.upgrading.handover import Kind
 from gateway.upgrading.handover_channel import HandoverChannel
 from gateway.upgrading.heir import HANDOVER_VARIABLE
@@ -53,14 +54,19 @@ class World:
         self.predecessors.add(HandoverChannel(retired, selector), since_s=123.5)
         owned.callback(self.predecessors.forget)
 
-    def hand_over(self) -> None:
+    def estate(self) -> Estate:
         control: Any = SimpleNamespace(fileno=self.control.fileno)
-        belongings = Belongings(self.holdings, control, self.runtime, self.predecessors, 77, {"NOTIFY_SOCKET": "/x"})
-        estate = estate_of(belongings)
+        return estate_of(
+            Belongings(self.holdings, control, self.runtime, self.predecessors, 77, {"NOTIFY_SOCKET": "/x"})
+        )
+
+    def hand_over(self) -> None:
+        estate = self.estate()
         assert estate.environment == {"NOTIFY_SOCKET": "/x"}
         for message, descriptors in estate.parts:
             self.say(message, *descriptors)
         self.say(estate.offer)
+        estate.close()
 
     def say(self, message: handover.Message, *descriptors: int) -> None:
         send_message(self.ours, handover.encode(message), descriptors)
@@ -104,6 +110,32 @@ def test_all_that_is_handed_over_arrives_as_what_it_is(world: World) -> None:
     inheritance.close()
     assert descriptors_open() == before  # the channel was there before, and the lock was taken
     assert not os.get_inheritable(group[0].fileno())
+
+
+def test_what_is_closed_meanwhile_is_handed_over_and_not_what_has_its_number_by_then(world: World) -> None:
+    wanted = [number_of(sock) for sock in world.holdings.groups[0]]
+    before = descriptors_open()
+    estate = world.estate()
+    for sock in world.holdings.groups[0]:
+        os.dup2(world.control.fileno(), sock.fileno(), inheritable=False)
+    (found,) = [descriptors for message, descriptors in estate.parts if message.kind is Kind.GROUP]
+    assert [os.fstat(descriptor).st_ino for descriptor in found] == wanted
+    estate.close()
+    estate.close()
+    assert descriptors_open() == before
+
+
+def test_without_a_descriptor_left_nothing_is_handed_over(world: World) -> None:
+    before, limits = descriptors_open(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, limits[1]))  # enough for two at most
+    try:
+        with pytest.raises(StartError, match="cannot duplicate what is handed over: Too many open files"):
+            world.estate()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert descriptors_open() == before
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.control_client import Upgraded, ask, drain, upgrade, wait_for_end
 from gateway.exit_codes import ExitCode
 from pools.net.scoreboard import Cell, Scoreboard
 from tests.gateway.deaths import wait_dead
+from tests.scenarios.harness.service_manager import ServiceManager
 
 Start = Callable[..., Any]
 
@@ -116,6 +118,22 @@ def test_there_is_one_upgrade_at_a_time_and_a_drain_ends_it(start: Start) -> Non
     asking.join(30)
     assert "told to end" in found[0].error
     assert gateway.end() == 0
+
+
+def test_a_reload_that_is_refused_meanwhile_is_told_to_the_service_manager_from_begin_to_end(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(ServiceManager(tmp_path / "notify")) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", manager.environment["NOTIFY_SOCKET"])
+        gateway = start().wait_ready()
+        manager.wait_for_key("READY")
+        install(gateway, main="hang")
+        gateway.process.send_signal(signal.SIGUSR2)
+        gateway.wait_for(r"started a new supervisor, pid (\d+)\n")
+        gateway.process.send_signal(signal.SIGHUP)
+        assert manager.wait_for_key("RELOADING")["MONOTONIC_USEC"].isdecimal()
+        assert manager.wait_for_key("READY")["STATUS"].endswith("the last reload was refused: an upgrade is under way")
+        assert status(gateway)["last_reload"] == "failed: an upgrade is under way"
 
 
 def test_a_successor_that_is_told_to_end_before_its_time_leaves_the_listeners_as_they_are(start: Start) -> None:
