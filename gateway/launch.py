@@ -199,7 +199,7 @@ class _Gateway:
             arrange=self._arrange,
             adopt=self._adopt,
             obstacle=self._obstacle,
-            is_due=lambda: self.supervisor.phase is Phase.RUNNING,
+            is_due=lambda: self.supervisor.phase is Phase.RUNNING and not self.generations.is_letting_go,
             begins=self.report.reloading,
             ended=lambda refusal: self.report.ready(monotonic_s(), refusal=refusal),
         )

@@ -23,6 +23,7 @@ from gateway.reloading.reload_plan import concerns_admin, concerns_broker
 from gateway.roles import Roles
 from gateway.slot import Slot
 from gateway.sockets.holdings import Holdings
+from gateway.sockets.letting_go import LettingGo
 from pools.net.errors import StartError
 from pools.net.fd_passing import close_all
 from pools.net.link_board import LinkBoard
@@ -32,12 +33,6 @@ from workers.settings import WorkerSettings
 
 ADOPT_S: Final = 30.0
 """How long a worker may take to live by new settings; then it is replaced by one that begins with them."""
-
-LET_GO_S: Final = LINGER_S + 0.5
-"""After which workers have let go of what they were not given again."""
-
-QUEUE_S: Final = 10.0
-"""How much longer we wait for a worker to take those who wait in such a queue."""
 
 _NO_LIMIT_S: Final = 1e9  # thirty years
 
@@ -83,7 +78,7 @@ class Changeover:
         self._deadline_s = began_s + ADOPT_S
         self._is_last_chance = False
         self._is_reinforced = False
-        self._let_go_s = 0.0
+        self._letting_go: LettingGo | None = None
 
     def begin(self) -> None:
         """Open what is new, and tell the workers. From `take` on there is no way back, and nothing that could fail.
@@ -107,8 +102,8 @@ class Changeover:
         """Do what is due."""
         if self.state is State.ADOPTING:
             self._await_workers(now_s)
-        elif self.state is State.HOLDS and now_s >= self._let_go_s:
-            self._await_queues(now_s)
+        elif self._letting_go is not None and self._letting_go.turn(now_s):
+            self.state, self._letting_go = State.OVER, None
 
     def _serving(self) -> dict[int, Slot]:
         return {slot.role.number: slot for slot in self._parts.crew.session_slots() if not slot.is_leaving}
@@ -164,7 +159,7 @@ class Changeover:
         parts.crew.enlist()
         self._follow(Kind.ADMIN, parts.roles(after).admin(), is_news=concerns_admin(self._before, after))
         self.behind = behind
-        self.state, self._let_go_s = State.HOLDS, now_s + LET_GO_S
+        self.state, self._letting_go = State.HOLDS, LettingGo(parts.holdings, now_s=now_s)
 
     def _follow(self, kind: Kind, role: Role | None, *, is_news: bool) -> None:
         """Have the one child of a kind be there, be told anew, or go."""
@@ -178,11 +173,6 @@ class Changeover:
             crew.relieve(slot, role)
         elif slot is not None and role is not None:
             slot.role = role
-
-    def _await_queues(self, now_s: float) -> None:
-        if not self._parts.holdings.awaited or now_s >= self._let_go_s + QUEUE_S:
-            self._parts.holdings.finish()
-            self.state = State.OVER
 
 
 def _configure(slot: Slot, role: Role, sealed: int, *, listeners: int) -> None:

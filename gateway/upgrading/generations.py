@@ -17,6 +17,7 @@ from gateway.runtime_dir import RuntimeDir
 from gateway.slot import Slot
 from gateway.sockets.holdings import Holdings
 from gateway.sockets.inherited import GroupKey, key_of
+from gateway.sockets.letting_go import LettingGo
 from gateway.supervisor import Supervisor
 from gateway.systemd import Notifier
 from gateway.upgrading import handover
@@ -30,10 +31,7 @@ from gateway.upgrading.takeover import Stage, Takeover
 from pools.link_health import LinkState
 from pools.net.clock import monotonic_ns, monotonic_s
 from pools.net.errors import StartError
-from pools.net.orders import LINGER_S
 from pools.net.scoreboard import Cell, Scoreboard
-
-_SETTLED_S = LINGER_S + 0.5  # after a takeover, the old supervisor's workers accept no more from what nobody wants
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +75,7 @@ class Generations:
         self._predecessors = Predecessors(carry=self.carry, on_change=self._show_sessions)
         self._succession = Succession(self)
         self._takeover = Takeover(inheritance.channel, house.selector, self) if inheritance else None
-        self._finish_s = math.inf
+        self._letting_go: LettingGo | None = None
 
     # What the supervisor's loop asks for.
 
@@ -86,9 +84,8 @@ class Generations:
         self._succession.turn(now_s)
         if self._takeover is not None and not self.supervisor.is_ending:
             self._takeover.turn(now_s)
-        if now_s >= self._finish_s:
-            self._finish_s = math.inf
-            self._house.holdings.finish()
+        if self._letting_go is not None and self._letting_go.turn(now_s):
+            self._letting_go = None
 
     def upgrade(self) -> Reply | Later:
         """Go on with new code: answered once it has taken over, or could not."""
@@ -107,6 +104,11 @@ class Generations:
     def is_upgrading(self) -> bool:
         """Whether a new supervisor is on its way, or this one is not in office yet."""
         return not self.is_in_office or self._succession.is_under_way
+
+    @property
+    def is_letting_go(self) -> bool:
+        """Whether what came from the supervisor before, and is not wanted here, is still there."""
+        return self._letting_go is not None
 
     @property
     def is_in_office(self) -> bool:
@@ -170,7 +172,7 @@ class Generations:
 
     def come_into_own(self, old: HandoverChannel) -> None:
         """Be the gateway, for everybody; the old supervisor retires, and `old` leads to it."""
-        self._finish_s = monotonic_s() + _SETTLED_S
+        self._letting_go = LettingGo(self._house.holdings, now_s=monotonic_s())
         self._adopt(old)
         try:
             self._house.runtime.take_over()

@@ -82,23 +82,25 @@ class SmallWorker:
                 self.staying.remove(sock)
                 sock.close()
 
-    def accept(self, listener: socket.socket) -> None:
+    def accept(self, listener: socket.socket) -> bool:
+        """Serve who comes first; tell whether there was anybody: another supervisor's worker may have been faster."""
         try:
             connection, _ = listener.accept()
-        except BlockingIOError:  # another supervisor's worker was faster
-            return
+        except BlockingIOError:
+            return False
         self.post.row.add(Cell.SESSIONS_TOTAL)
         connection.setblocking(True)
         word = connection.recv(100)
         if word == b"stay":
             self.staying.append(connection)
             connection.sendall(b"staying")
-            return
+            return True
         if word == b"hang":
             connection.sendall(b"hanging")
             hang()
         with connection:
             connection.sendall(self.answer(word))
+        return True
 
     def answer(self, word: bytes) -> bytes:
         if word == b"told":
@@ -136,7 +138,7 @@ class SmallWorker:
             return
         self.show(descriptors)
         if order is not Order.SESSIONS:
-            self.drain()
+            self.drain(lingers=message.linger_s > 0)
         if order is Order.STOP:
             self.staying.clear()
 
@@ -146,10 +148,12 @@ class SmallWorker:
                 row = SessionRow("small", "192.0.2.1:50000", "192.0.2.2:443", 61.0, 2048, 10, 1500, 0, 90_000, 3)
                 operator.sendall(b"".join(row_frames([row])))
 
-    def drain(self) -> None:
+    def drain(self, *, lingers: bool) -> None:
         self.is_held = False
         self.post.row[Cell.STATE] = ChildState.DRAINING
         for listener in self.listeners:
+            while lingers and self.accept(listener):
+                pass
             listener.close()
         self.listeners.clear()
 

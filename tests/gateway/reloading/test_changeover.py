@@ -11,7 +11,8 @@ from typing import Any, cast
 from gateway.arrangement import Arrangement, first
 from gateway.child import Kind
 from gateway.config import configuration
-from gateway.reloading.changeover import ADOPT_S, LET_GO_S, QUEUE_S, Changeover, Parts, State
+from gateway.reloading.changeover import ADOPT_S, Changeover, Parts, State
+from gateway.sockets.letting_go import LET_GO_S, QUEUE_S
 from pools.net.orders import Order
 from workers.sealed_settings import unseal
 

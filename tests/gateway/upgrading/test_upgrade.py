@@ -2,10 +2,13 @@
 
 import json
 import os
+import select
 import signal
+import socket
 import threading
-from collections.abc import Callable
-from contextlib import closing
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 
 from gateway.control_client import Upgraded, ask, drain, upgrade, wait_for_end
 from gateway.exit_codes import ExitCode
+from gateway.sockets.letting_go import LET_GO_S
 from pools.net.scoreboard import Cell, Scoreboard
 from tests.gateway.deaths import wait_dead
 from tests.scenarios.harness.service_manager import ServiceManager
@@ -235,6 +239,29 @@ def test_what_retires_ends_with_the_gateway(start: Start) -> None:
         assert gateway.end() == 0
         assert wait_for_end(ending.pidfd, 30)
         os.close(ending.pidfd)
+
+
+def unanswered(clients: Sequence[socket.socket], *, within_s: float) -> set[socket.socket]:
+    """Give those of whom nothing was heard, not even their end."""
+    left, until_s = set(clients), time.monotonic() + within_s
+    while left and (left_s := until_s - time.monotonic()) > 0:
+        left -= set(select.select(left, [], [], left_s)[0])
+    return left
+
+
+def test_who_waits_for_a_worker_that_an_upgrade_removes_is_served_by_it(start: Start) -> None:
+    gateway = start(workers=2, heartbeat_s=60.0).wait_ready()
+    pids = dict(gateway.who() for _ in range(40))
+    os.kill(pids[1], signal.SIGSTOP)  # it takes its time
+    with ExitStack() as opened:
+        clients = [opened.enter_context(gateway.connect(b"who")) for _ in range(20)]
+        install(gateway, workers=1)
+        assert upgrade(gateway.runtime_dir).exit_code is ExitCode.OK
+        waiting = unanswered(clients, within_s=LET_GO_S + 1.0)
+        assert waiting
+        os.kill(pids[1], signal.SIGCONT)
+        assert {client.recv(100) for client in waiting} == {b"1 %d" % pids[1]}
+    wait_dead(gateway.process.pid)
 
 
 def test_a_retiring_supervisor_that_is_killed_is_forgotten(start: Start) -> None:
