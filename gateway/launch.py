@@ -164,8 +164,8 @@ class _Gateway:
 
     def begin_routes(self) -> None:
         """Have routes to peers be as this gateway wants them."""
+        self.watches = self._watch_routes(self.owned)  # first: what changes meanwhile is followed afterwards
         self.windows.begin()
-        self.watches = self._watch_routes(self.owned)
 
     def hand_over_routes(self) -> None:
         """Leave them to a new supervisor."""
@@ -197,6 +197,7 @@ class _Gateway:
         return Surroundings(
             read=self.read,
             arrange=self._arrange,
+            prepare=lambda now: self.windows.follow(now.told.peers),
             adopt=self._adopt,
             obstacle=self._obstacle,
             is_due=lambda: self.supervisor.phase is Phase.RUNNING and not self.generations.is_letting_go,
@@ -214,7 +215,6 @@ class _Gateway:
         self.now = now
         self.supervisor.follow(self.settings.timeouts)
         self.answers.facts = self._facts(self.answers.facts.started_s)
-        self.windows.follow(self.told.peers)
         if not self.watches:
             self.watches = self._watch_routes(self.owned)
         self._warn()

@@ -35,13 +35,16 @@ LONG = frozenset(
         "scenarios/test_nothing_leaks",
         "scenarios/test_nothing_leaks_in_a_chain",
         "scenarios/test_page",
+        "scenarios/test_preconnect_over_changes",
         "scenarios/test_programs_cross_three_gateways",
         "scenarios/test_reload_under_load",
         "scenarios/test_runtime_dir_gone",
         "scenarios/test_transparent",
+        "scenarios/test_transparent_over_changes",
         "scenarios/test_turbo_start",
         "scenarios/test_under_a_service_manager",
         "scenarios/test_upgrade_under_load",
+        "scenarios/test_window_routes_over_changes",
     )
 )
 

@@ -28,6 +28,7 @@ class Surroundings:
     Attributes:
         read: gives the settings as the file has them now; raises ConfigurationError, or StartError where there is none.
         arrange: by other settings, for the workers that there are; may raise StartError.
+        prepare: has routes be as an arrangement wants them, before anybody dials by it; also to go back to the last.
         adopt: has all else in the supervisor follow, once every worker does.
         obstacle: says why there can be no reload; empty where there can, be it later.
         is_due: whether there can be one now.
@@ -37,6 +38,7 @@ class Surroundings:
 
     read: Callable[[], GatewaySettings]
     arrange: Callable[[Arrangement, GatewaySettings], Arrangement]
+    prepare: Callable[[Arrangement], None]
     adopt: Callable[[Arrangement], None]
     obstacle: Callable[[], str]
     is_due: Callable[[], bool]
@@ -109,10 +111,12 @@ class Reload:
                 self._done(after, took_s=0.0)
                 return
             change = Changeover(self._parts, self._holds, after, began_s=now_s)
+            self._around.prepare(after)
             change.begin()
         except ConfigurationError as error:
             self._fail(ExitCode.CONFIGURATION, "the configuration is wrong", error.problems)
         except StartError as error:
+            self._around.prepare(self._holds)
             self._fail(ExitCode.CANNOT_START, str(error))
         else:
             self._change = change

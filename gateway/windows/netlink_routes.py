@@ -47,6 +47,12 @@ class HostRoute:
     address: str
     message: rtmsg
 
+    @property
+    def segments(self) -> int:
+        """The first window of connections that go out by it; 0 where it says nothing of that."""
+        metrics = self.message.get_attr("RTA_METRICS")
+        return 0 if metrics is None else int(metrics.get_attr("RTAX_INITCWND") or 0)
+
 
 class RouteTable:
     """A netlink socket to the kernel's routes. A context manager.

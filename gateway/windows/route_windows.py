@@ -51,17 +51,15 @@ class RouteWindows:
         self.lacks = {name: "" for name, _, _ in self._wanted}
         self._are_ours = begin
         if begin:
-            self.begin()
+            self._begin(anew=True)
 
     def begin(self) -> None:
-        """Make the routes, in the place of those of a predecessor, whose record is there."""
+        """Go on with the routes of a predecessor, whose record is there: what is as it shall be is not touched."""
         self._are_ours = True
-        if self._wanted or self._record.exists():
-            self._addresses = _run(partial(_begin, [host for _, host, _ in self._wanted], self._record)) or {}
-        self.renew()
+        self._begin(anew=False)
 
     def follow(self, peers: Iterable[Peer]) -> None:
-        """Go on with other peers: where their wishes are the same nothing is touched, else all routes are made anew."""
+        """Go on with other peers: a route is touched only where the wishes for its address are others."""
         if (wanted := _wishes(peers)) != self._wanted:
             self._wanted, self._addresses = wanted, {}
             self.lacks.clear()
@@ -74,20 +72,29 @@ class RouteWindows:
 
     def renew(self) -> None:
         """Make each route a copy of the way that packets take now: call it when somebody has changed that."""
+        self._widen(anew=True)
+
+    def close(self) -> None:
+        """Take the routes away that are ours."""
+        if self._are_ours and self._record.exists():
+            _run(partial(_clear, self._record))
+
+    def _begin(self, *, anew: bool) -> None:
+        if self._wanted or self._record.exists():
+            hosts = [host for _, host, _ in self._wanted]
+            self._addresses = _run(partial(_begin, hosts, self._record, anew=anew)) or {}
+        self._widen(anew=anew)
+
+    def _widen(self, *, anew: bool) -> None:
         if not self._wanted:
             return
-        now = _run(partial(_widen, self._wanted, self._addresses))
+        now = _run(partial(_widen, self._wanted, self._addresses, anew=anew))
         for name, before in self.lacks.items():
             self.lacks[name] = lack = _NO_CHILD if now is None else now[name]
             if lack and lack != before:
                 _log.warning("legs to gateway %s begin with the system's window, not initial_window: %s", name, lack)
             elif before and not lack:
                 _log.info("legs to gateway %s begin with initial_window again", name)
-
-    def close(self) -> None:
-        """Take the routes away that are ours."""
-        if self._are_ours and self._record.exists():
-            _run(partial(_clear, self._record))
 
 
 def _wishes(peers: Iterable[Peer]) -> list[tuple[str, str, int]]:
@@ -106,32 +113,42 @@ def _run(task: "partial[_T]") -> "_T | None":
 # What the children do.
 
 
-def _begin(hosts: Collection[str], record: Path) -> dict[str, list[str]]:
-    """Clear away what a killed gateway left, find all addresses, and put them on record before there is a route."""
+def _begin(hosts: Collection[str], record: Path, *, anew: bool) -> dict[str, list[str]]:
+    """Clear away what was there before, find all addresses, and put them on record before there is a route.
+
+    Args:
+        anew: clear all of it away, as a killed gateway left it; else what nobody wants any more.
+    """
     addresses = _look_up(hosts) if hosts else {}
-    _clear(record)
-    if known := sorted({address for found in addresses.values() for address in found}):
-        record.write_text(json.dumps(known))
+    known = {address for found in addresses.values() for address in found}
+    _clear(record, kept=set() if anew else known)
+    if known:
+        _write(record, known)
     return addresses
 
 
-def _widen(wanted: Sequence[tuple[str, str, int]], addresses: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def _widen(
+    wanted: Sequence[tuple[str, str, int]], addresses: Mapping[str, Sequence[str]], *, anew: bool
+) -> dict[str, str]:
     """Make the routes, and tell for each peer what it lacks."""
     segments: dict[str, int] = {}
     for _, host, window in wanted:
         for address in addresses.get(host, ()):
             segments[address] = max(window, segments.get(address, 0))
-    reasons = _widen_all(segments)
+    reasons = _widen_all(segments, anew=anew)
     return {name: _lack(host, [reasons[each] for each in addresses.get(host, ())]) for name, host, _ in wanted}
 
 
-def _widen_all(segments: Mapping[str, int]) -> dict[str, str]:
+def _widen_all(segments: Mapping[str, int], *, anew: bool) -> dict[str, str]:
     """Make the routes, and tell for each address why there is none; nothing where there is one."""
     from gateway.windows.netlink_routes import NoWay, RouteTable
 
     reasons = dict.fromkeys(segments, "")
     with RouteTable() as table:
+        there = {} if anew else {route.address: route.segments for route in table.ours()}
         for address, window in segments.items():
+            if there.get(address) == window:
+                continue
             try:
                 _remove_ours(table, {address})  # the last copy, or one of which there was no record
                 table.widen(address, window)
@@ -147,15 +164,23 @@ def _lack(host: str, reasons: Sequence[str]) -> str:
     return min(reasons, key=len) if reasons else f"{host} has no address that a route could lead to"
 
 
-def _clear(record: Path) -> dict[str, str]:
-    """Take away what is ours of the routes on record, and then the record."""
+def _clear(record: Path, *, kept: Collection[str] = ()) -> dict[str, str]:
+    """Take away what is ours of the routes on record, but for those `kept`, and the record where there are none."""
     if record.exists():
         from gateway.windows.netlink_routes import RouteTable
 
         with RouteTable() as table:
-            _remove_ours(table, _recorded(record))
-        record.unlink()
+            _remove_ours(table, _recorded(record).difference(kept))
+        if not kept:
+            record.unlink()
     return {}
+
+
+def _write(record: Path, addresses: Iterable[str]) -> None:
+    """Put addresses on record; at no time is there less than the record before, or this one."""
+    new = record.with_name(f"{record.name}.new")
+    new.write_text(json.dumps(sorted(addresses)))
+    new.replace(record)
 
 
 def _recorded(record: Path) -> set[str]:

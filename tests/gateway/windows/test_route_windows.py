@@ -95,6 +95,27 @@ def test_peers_of_another_configuration_have_their_own_routes(record: Path) -> N
     windows.close()
 
 
+@needs_root
+@pytest.mark.usefixtures("elsewhere")
+def test_a_route_is_not_touched_where_another_configuration_or_a_successor_wants_the_same(record: Path) -> None:
+    first = [peer("mumbai", "203.0.113.9"), peer("oslo", "203.0.113.5", 100)]
+    windows = RouteWindows(first, record=record)
+    ip("route change 203.0.113.9/32 via 10.9.0.254 proto 177 mtu 1300 initcwnd 200")  # tells it from one made anew
+    as_it_was = ip("route get 203.0.113.9")
+    windows.follow([*first[:1], peer("oslo", "203.0.113.5", 300)])
+    assert (ip("route get 203.0.113.9"), "initcwnd 300" in ip("route get 203.0.113.5")) == (as_it_was, True)
+    windows.hand_over()
+    successor = RouteWindows(first[:1], record=record, begin=False)
+    windows.close()
+    successor.begin()
+    assert (ip("route get 203.0.113.9"), "initcwnd" in ip("route get 203.0.113.5")) == (as_it_was, False)
+    assert json.loads(record.read_text()) == ["203.0.113.9"]
+    successor.renew()
+    assert "mtu" not in ip("route get 203.0.113.9")
+    successor.close()
+    assert "proto 177" not in ip("route")
+
+
 def test_where_no_wish_has_changed_no_route_is_touched(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = RouteWindows([peer("mumbai", "203.0.113.9", 0)], record=record)
     monkeypatch.setattr("gateway.errand.run", lambda *_, **__: pytest.fail("somebody saw to routes"))
