@@ -1,21 +1,24 @@
 """Two gateways with two links between them: a leg uses both, outlives one, and is plain TCP where there is no MPTCP."""
 
 import os
-import subprocess
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 
 from gateway.commands.running import read_status
-from gateway.lab import network_namespace
 from pools.net.transport import mptcp_lack
-from tests.scenarios.harness.configuration import forward
+from tests.scenarios.echo_sink import echo_sink
+from tests.scenarios.harness.configuration import Table, at, forward
 from tests.scenarios.harness.gateways import Gateway, command
+from tests.scenarios.harness.places import Place, join, places
+from tests.scenarios.harness.programs import LIMIT_S
+from tests.scenarios.harness.steady import SERVED, Way, steady
 from tests.scenarios.peers_under_test import Destination, connect, hear_exactly, pattern
 
 pytestmark = [
@@ -23,51 +26,25 @@ pytestmark = [
     pytest.mark.skipif(bool(mptcp_lack()), reason=f"this kernel has no MPTCP: {mptcp_lack()}"),
 ]
 
+PORT: Final = 7400
+LEGS: Final = 2
+PEER: Final[Table] = {"name": "far", "address": at(PORT, "10.77.1.2"), "transport": "mptcp", "pool_min": LEGS}
+LONG: Final = 10
 RATE: Final = "40mbit"  # of each link: the scheduler keeps to the first while its window has room
 ANSWER: Final = pattern(8_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A network namespace, and what the test does there."""
-
-    descriptor: int
-
-    @property
-    def under(self) -> tuple[str, ...]:
-        """What a program is begun by, to run here."""
-        return "nsenter", f"--net=/proc/{os.getpid()}/fd/{self.descriptor}", "--"
-
-    def run(self, *commands: str, pass_fds: tuple[int, ...] = ()) -> None:
-        with network_namespace.entered(self.descriptor):
-            for line in commands:
-                subprocess.run(line.split(), check=True, pass_fds=pass_fds)
-
-    def received_bytes(self, device: str) -> int:
-        with network_namespace.entered(self.descriptor):
-            told = subprocess.run(["cat", "/proc/net/dev"], check=True, capture_output=True, text=True).stdout
-        (line,) = [line for line in told.splitlines() if line.strip().startswith(f"{device}:")]
-        return int(line.partition(":")[2].split()[0])
 
 
 @contextmanager
 def two_links() -> Iterator[tuple[Place, Place]]:
     """Give two places with two slow links between them, the second of which only MPTCP's path manager knows to use."""
-    with ExitStack() as held:
-        near, far = (Place(network_namespace.create()) for _ in range(2))
+    with places(2) as (near, far):
         for place in (near, far):
-            held.callback(os.close, place.descriptor)
-            place.run("ip link set lo up", "ip mptcp limits set subflows 2 add_addr_accepted 2")
+            place.run("ip mptcp limits set subflows 2 add_addr_accepted 2")
         for n in (1, 2):
-            near.run(
-                f"ip link add a{n} type veth peer name b{n} netns /proc/self/fd/{far.descriptor}",
-                f"ip address add 10.77.{n}.1/24 dev a{n}",
-                f"ip link set a{n} up",
-                pass_fds=(far.descriptor,),
-            )
+            join(near, far, here=f"a{n}", there=f"b{n}")
+            near.run(f"ip address add 10.77.{n}.1/24 dev a{n}")
             far.run(
                 f"ip address add 10.77.{n}.2/24 dev b{n}",
-                f"ip link set b{n} up",
                 f"tc qdisc add dev b{n} root tbf rate {RATE} burst 64kb latency 50ms",
             )
         far.run("ip mptcp endpoint add 10.77.2.2 dev b2 signal")
@@ -89,7 +66,7 @@ def download(place: Place, port: int, destination: Destination) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         served = threads.submit(serve)
-        with network_namespace.entered(place.descriptor):
+        with place.entered():
             client = connect(port)
         with client:
             client.sendall(b"GET")
@@ -97,28 +74,35 @@ def download(place: Place, port: int, destination: Destination) -> None:
         served.result()
 
 
-def test_a_leg_uses_both_links_outlives_one_and_is_tcp_where_there_is_no_mptcp(tmp_path: Path) -> None:
-    key = tmp_path / "overlay.key"
+def new_key(directory: Path) -> dict[str, str]:
+    key = directory / "overlay.key"
     assert command("keygen", str(key)).returncode == 0
-    keys = {"key_file": str(key)}
+    return {"key_file": str(key)}
+
+
+def start_far(place: Place, directory: Path, keys: dict[str, str]) -> Gateway:
+    overlay = {"bind": f"0.0.0.0:{PORT}", "transport": "mptcp", **keys}
+    return start(place, directory / "far", "far", overlay=overlay, egress={"allow": ["127.0.0.1:*"]})
+
+
+def test_a_leg_uses_both_links_outlives_one_and_is_tcp_where_there_is_no_mptcp(tmp_path: Path) -> None:
+    keys = new_key(tmp_path)
     with two_links() as (here, there), ExitStack() as ends:
-        with network_namespace.entered(there.descriptor):
+        with there.entered():
             destination = ends.enter_context(Destination())
-        overlay = {"bind": "0.0.0.0:7400", "transport": "mptcp", **keys}
-        far = start(there, tmp_path / "far", "far", overlay=overlay, egress={"allow": ["127.0.0.1:*"]})
+        far = start_far(there, tmp_path, keys)
         ends.callback(far.abandon)
         far.wait_ready()
-        peer = {"name": "far", "address": "10.77.1.2:7400", "transport": "mptcp", "pool_min": 2}
         listen = forward(str(destination), via=["far"])
 
-        near = start(here, tmp_path / "near", "near", listen, overlay=keys, **{"[peer]": peer})
+        near = start(here, tmp_path / "near", "near", listen, overlay=keys, **{"[peer]": PEER})
         ends.callback(near.abandon)
         near.wait_ready().line("gateway far: 2 legs are ready")
         began = [here.received_bytes(device) for device in ("a1", "a2")]
         download(here, near.port("forward"), destination)
         used = [here.received_bytes(device) - before for device, before in zip(("a1", "a2"), began, strict=True)]
         assert min(used) > len(ANSWER) // 5, used
-        with network_namespace.entered(here.descriptor):
+        with here.entered():
             moved = near.metrics()
         assert moved['midmile_moved_bytes_total{how="splice"}'] > 0  # this kernel splices MPTCP, too
         (session,) = near.sessions_logged("forward")
@@ -131,10 +115,57 @@ def test_a_leg_uses_both_links_outlives_one_and_is_tcp_where_there_is_no_mptcp(t
         near.end()
 
         here.run("sysctl -qw net.mptcp.enabled=0")
-        near = start(here, tmp_path / "without", "near", listen, overlay=keys, **{"[peer]": peer})
+        near = start(here, tmp_path / "without", "near", listen, overlay=keys, **{"[peer]": PEER})
         ends.callback(near.abandon)
         near.line("no MPTCP for far, TCP instead: ENOPROTOOPT")
         near.wait_ready().line("gateway far: 2 legs are ready")
         download(here, near.port("forward"), destination)
         near.end()
         far.end()
+
+
+def expect_mptcp(place: Place, gateway: Gateway, end: str) -> None:
+    """Hold a gateway to having as many legs as it shall at least, and those by MPTCP; `end` is ss(8)'s filter."""
+
+    def legs() -> int:
+        pids = {process.pid for process in psutil.Process(gateway.process.pid).children()}
+        told = place.run(f"ss -MHnp state established {end}")
+        return sum(bool(pids & set(map(int, re.findall(r"\bpid=(\d+)", line)))) for line in told.splitlines())
+
+    gateway.wait_until(lambda: legs() >= LEGS, expected="the legs of its children are MPTCP")
+    plain = place.run(f"ss -tHniO state established {end}").splitlines()
+    assert all("tcp-ulp-mptcp" in line for line in plain), plain
+    assert fallbacks(place) == 0
+
+
+def fallbacks(place: Place) -> int:
+    """Give how many connections of this place became plain TCP at their handshake, for want of MPTCP beyond."""
+    names, values = (line.split() for line in place.run("grep ^MPTcpExt: /proc/net/netstat").splitlines())
+    counts = dict(zip(names, values, strict=True))
+    return sum(int(counts[name]) for name in ("MPCapableFallbackACK", "MPCapableFallbackSYNACK"))
+
+
+def test_nobody_notices_an_upgrade_and_legs_that_are_new_are_mptcp(tmp_path: Path) -> None:
+    keys = new_key(tmp_path)
+    with two_links() as (here, there), ExitStack() as ends:
+        with there.entered():
+            sink = ends.enter_context(echo_sink())
+        far = start_far(there, tmp_path, keys)
+        ends.callback(far.abandon)
+        far.wait_ready()
+        near = start(here, tmp_path / "near", "near", forward(sink, via=["far"]), overlay=keys, **{"[peer]": PEER})
+        ends.callback(near.abandon)
+        near.wait_ready().line("gateway far: 2 legs are ready")
+        with ExitStack() as during:
+            with here.entered():
+                load = during.enter_context(steady([Way("forward", near.port("forward"))], rate=20, long=LONG))
+            for gateway in (near, far):
+                assert gateway.upgrade().returncode == 0, gateway.log.text()
+                assert gateway.retired[0].poll() is None  # the long ones are there
+                expect_mptcp(here, near, f"dport = :{PORT}")
+                expect_mptcp(there, far, f"sport = :{PORT}")
+        assert not load.failures, f"{load}\n{near.log.text()}\n{far.log.text()}"
+        assert load.outcomes["forward", SERVED] > 2 * LONG
+        for gateway in (near, far):
+            assert gateway.retired[0].wait(LIMIT_S) == 0
+            gateway.end()

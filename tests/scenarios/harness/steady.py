@@ -36,6 +36,7 @@ class Way:
     name: str
     port: int
     greeting: tuple[tuple[bytes, int], ...] = ()
+    host: str = "127.0.0.1"
 
 
 def by_socks5(name: str, port: int, *, to: int) -> Way:
@@ -59,7 +60,7 @@ class _Session:
         self._is_ending = False
         self.sock = socket.socket()
         self.sock.setblocking(False)
-        begun = self.sock.connect_ex(("127.0.0.1", way.port))
+        begun = self.sock.connect_ex((way.host, way.port))
         assert begun in (0, errno.EINPROGRESS), errno.errorcode[begun]
 
     @property
