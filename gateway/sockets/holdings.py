@@ -16,7 +16,7 @@ from pools.net.endpoint import Endpoint
 from pools.net.errors import StartError
 from pools.net.tcp_info import tcp_info
 from workers.listener import change_options, deafen, deal, end_group
-from workers.settings import WorkerSettings
+from workers.settings import Listen, WorkerSettings
 from workers.syn_sockets import Capture
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class Holdings:
         holdings = cls()
         inherited = inherited or Inherited()
         holdings.lent = inherited.lent
-        change = prepare(Have(inherited.groups, inherited.admin), settings, admin=admin)
+        have = Have(inherited.groups, inherited.admin, _known(inherited, settings.listens))
+        change = prepare(have, settings, admin=admin)
         inherited.groups, inherited.admin = {}, {}
         inherited.close()
         holdings._drop_rather_than_retire(change)
@@ -99,6 +100,15 @@ class Holdings:
         if change is not None and change.deals_anew:
             for group in self.groups:
                 deal(group, change.shard)
+
+    @property
+    def names(self) -> list[str]:
+        """Give for each group the name of its listener, by which alone that is known where the kernel chose the port.
+
+        Empty for a listener that is known by its address.
+        """
+        listens = () if self._holds is None else self._holds.listens
+        return ["" if listen.bind.port else listen.name for listen in listens]
 
     @property
     def awaited(self) -> int:
@@ -185,3 +195,9 @@ class Holdings:
     def _of_workers(self) -> list[socket.socket]:
         listening = [sock for group in (*self.groups, *self._retired) for sock in group]
         return [*listening, *self._dropped, *(sock for capture in self.captures for sock in capture.sockets)]
+
+
+def _known(inherited: Inherited, listens: Iterable[Listen]) -> dict[str, Known]:
+    """Give how listeners were opened whose names came with their sockets: as they are configured now, if at all."""
+    binds = {listen.name: listen.bind for listen in listens}
+    return {name: Known(binds.get(name, Endpoint.parse(key.address)), key) for name, key in inherited.names.items()}

@@ -41,6 +41,7 @@ class Inherited:
         shard_seed: what the groups' programs hash by; None where they have none.
         lent: of these sockets, the numbers of those that a service manager goes on with after this gateway (see
             `number_of`). They are left and never ended: it would have them back dead, or deaf.
+        names: of listeners whose port the kernel chose, each with its group; empty where their holder has none.
     """
 
     groups: dict[GroupKey, list[socket.socket]] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Inherited:
     admin: dict[str, socket.socket] = field(default_factory=dict)
     shard_seed: int | None = None
     lent: frozenset[int] = frozenset()
+    names: dict[str, GroupKey] = field(default_factory=dict)
 
     def close(self) -> None:
         """Close our copies of what is left. Where somebody else has copies, they go on listening."""

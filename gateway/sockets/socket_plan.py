@@ -25,8 +25,8 @@ class Known:
 def paired(listens: Sequence[Listen], have: Collection[GroupKey], known: Mapping[str, Known]) -> list[GroupKey | None]:
     """Give for each listener the sockets that it goes on with; None where they must be opened.
 
-    A listener whose port the kernel chose keeps that one, by its name. Where no name is known, as of sockets that come
-    from elsewhere, it takes the first at its host that nobody else wants.
+    A listener whose port the kernel chose keeps that one, by its name. Where no name is known, as of sockets that a
+    service manager opened, it takes the first at its host that nobody else wants.
 
     Args:
         listens: those that there are to be.

@@ -94,8 +94,9 @@ def _duplicate(descriptor: int, owned: ExitStack) -> int:
 
 def _of_holdings(holdings: Holdings) -> list[Part]:
     parts: list[Part] = []
-    for group in holdings.groups:
-        parts += handover.sockets(Kind.GROUP, list(key_of(group[0])), [sock.fileno() for sock in group])
+    for group, name in zip(holdings.groups, holdings.names, strict=True):
+        key = (*key_of(group[0]), name) if name else key_of(group[0])
+        parts += handover.sockets(Kind.GROUP, key, [sock.fileno() for sock in group])
     if holdings.admin is not None:
         parts += handover.sockets(Kind.ADMIN, [bound_address(holdings.admin)], [holdings.admin.fileno()])
     return parts

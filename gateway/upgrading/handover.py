@@ -65,6 +65,7 @@ class Sockets(Words):
 
     Attributes:
         key: which group, capture or supervisor they belong to; those of several messages with one key belong together.
+            A group's ends with its listener's name where the kernel chose the port: nothing else says whose it is.
     """
 
     word: Literal["sockets"] = "sockets"

@@ -133,9 +133,12 @@ class Inheritance:
     def _take(self, kind: Kind, key: list[str | int | bool], descriptors: list[int]) -> None:
         """Keep what came in one message."""
         match kind, key:
-            case Kind.GROUP, [str(address), transport, bool(transparent), bool(dual_stack)] if transport in _TRANSPORTS:
-                name = GroupKey(address, Transport(transport), transparent, dual_stack)
-                self.sockets.groups.setdefault(name, []).extend(map(_socket, descriptors))
+            case Kind.GROUP, [str(address), transport, bool(transparent), bool(dual_stack), *name] if (
+                transport in _TRANSPORTS and len(name) <= 1
+            ):
+                group = GroupKey(address, Transport(transport), transparent, dual_stack)
+                self.sockets.groups.setdefault(group, []).extend(map(_socket, descriptors))
+                self.sockets.names |= {str(each): group for each in name}
             case Kind.ADMIN, [str(address)] if len(descriptors) == 1:
                 self.sockets.admin[address] = _socket(descriptors[0])
             case Kind.CONTROL, [] if len(descriptors) == 1:

@@ -99,6 +99,7 @@ def test_all_that_is_handed_over_arrives_as_what_it_is(world: World) -> None:
         list(map(number_of, group))
     ]
     assert list(inheritance.sockets.groups) == list(inheritance.keys) == [key_of(group[0])]
+    assert inheritance.sockets.names == {"web": key_of(group[0])}
     assert world.holdings.admin is not None
     assert list(map(number_of, inheritance.sockets.admin.values())) == [number_of(world.holdings.admin)]
     assert (inheritance.sockets.shard_seed, inheritance.runtime_dir) == (77, world.runtime.path)
@@ -145,8 +146,9 @@ def test_without_a_descriptor_left_nothing_is_handed_over(world: World) -> None:
         handover.Yours(),
         handover.Sockets(kind=Kind.ADMIN, key=[]),
         handover.Sockets(kind=Kind.GROUP, key=["127.0.0.1:1", "carrier pigeon", False, False]),
+        handover.Sockets(kind=Kind.GROUP, key=["127.0.0.1:1", "tcp", False, False, "one", "two"]),
     ],
-    ids=["too little", "out of turn", "a key of another kind", "an unknown transport"],
+    ids=["too little", "out of turn", "a key of another kind", "an unknown transport", "two names"],
 )
 def test_what_makes_no_sense_is_refused_and_the_other_side_told(world: World, message: handover.Message) -> None:
     before = descriptors_open()
@@ -236,6 +238,23 @@ def test_listeners_that_a_drain_has_closed_are_not_ended_once_more() -> None:
     new.finish()
     old.restore()
     assert sum(accepted_by_slot(old, count=10)) == 10
+    old.close()
+
+
+def test_a_port_that_the_kernel_chose_goes_to_the_listener_of_that_name() -> None:
+    old = Holdings.open(settings(listeners=2), admin=None)
+    keys = [key_of(group[0]) for group in old.groups]
+    assert old.names == ["web0", "web1"]
+    copies = Inherited({key_of(group[0]): [sock.dup() for sock in group] for group in old.groups})
+    copies.names = dict(zip(old.names, keys, strict=True))
+    first, second = settings(listeners=2).listens
+    new = Holdings.open(
+        replace(settings(), listens=(second, replace(first, name="web2"), first)), admin=None, inherited=copies
+    )
+    found = [key_of(group[0]) for group in new.groups]
+    assert (found[0], found[2]) == (keys[1], keys[0])
+    assert found[1] not in keys
+    new.close()
     old.close()
 
 

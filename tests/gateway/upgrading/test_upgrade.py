@@ -264,6 +264,20 @@ def test_who_waits_for_a_worker_that_an_upgrade_removes_is_served_by_it(start: S
     wait_dead(gateway.process.pid)
 
 
+def test_ports_that_the_kernel_chose_stay_with_their_listeners_whatever_their_order_in_the_file(start: Start) -> None:
+    gateway = start(more_listeners=["b", "c"]).wait_ready()
+
+    def ports() -> dict[str, str]:
+        return {each["name"]: each["address"] for each in status(gateway)["listeners"]}
+
+    before = ports()
+    install(gateway, more_listeners=["new", "c", "b"])
+    assert upgrade(gateway.runtime_dir).exit_code is ExitCode.OK
+    after = ports()
+    assert after.pop("new") not in before.values()
+    assert after == before
+
+
 def test_a_retiring_supervisor_that_is_killed_is_forgotten(start: Start) -> None:
     gateway = start().wait_ready()
     with gateway.stay():
