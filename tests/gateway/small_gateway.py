@@ -237,6 +237,7 @@ def begin_when_it_drains(post: Post) -> int:
     while (payload := next_order(post.channel)) and OrderMessage.decode(payload).order is not Order.STOP:
         if OrderMessage.decode(payload).order is Order.DRAIN:
             send_message(post.channel, ReportMessage(Report.READY).encode())
+            print("a worker that is ready too late", file=sys.stderr, flush=True)
         else:
             print("a worker that does not begin yet", file=sys.stderr, flush=True)
     return 0

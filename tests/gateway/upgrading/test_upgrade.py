@@ -188,13 +188,15 @@ def test_a_successor_that_dies_once_it_is_ready_changes_nothing(start: Start) ->
 
 
 def test_a_successor_that_ends_does_not_take_over_on_its_way(start: Start) -> None:
-    gateway = start(ready_s=5.0).wait_ready()
+    gateway = start().wait_ready()
     install(gateway, main="begin when it drains")
     gateway.process.send_signal(signal.SIGUSR2)
     heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
     gateway.wait_for(r"a worker that does not begin yet\n")
     os.kill(heir, signal.SIGTERM)
-    gateway.wait_for(r"not upgraded, this supervisor goes on: ")
+    gateway.wait_for(r"a worker that is ready too late\n")
+    os.kill(heir, signal.SIGTERM)
+    gateway.wait_for(r"not upgraded, this supervisor goes on: it was told to end\n")
     assert gateway.who()[1]
 
 
