@@ -20,12 +20,16 @@ BRIDGE: Final = "br-deploy"
 NETWORK: Final = "10.77.0"
 HERE: Final = f"{NETWORK}.1"
 USER: Final = "admin"
-_BOOT_S: Final = 90.0
+_BOOT_S: Final = 180.0
 _NETWORK_UNIT: Final = """[Match]
 Name=host0
 [Network]
 Address={address}/24
 LinkLocalAddressing=no
+"""
+# Strict hosts give root this umask: what the gateway's user is to read must not depend on another one.
+_SUDOERS: Final = f"""Defaults umask=0077, umask_override
+{USER} ALL=(ALL) NOPASSWD: ALL
 """
 # Into its control groups first, then nspawn: it makes those of its host below its own.
 _ENTER: Final = """
@@ -109,7 +113,7 @@ class Host:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         if done.returncode:
             raise AssertionError(f"{self.name}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -164,7 +168,7 @@ def _settle(site: Site, root: Path, address: str) -> None:
     (root / "etc/resolv.conf").write_text("", encoding="utf-8")  # there is nobody to ask
     _run("systemctl", f"--root={root}", "--quiet", "enable", "systemd-networkd.service")
     _run("chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", USER)
-    (root / "etc/sudoers.d/admin").write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n", encoding="utf-8")
+    (root / "etc/sudoers.d/admin").write_text(_SUDOERS, encoding="utf-8")
     home = root / "home" / USER / ".ssh"
     home.mkdir(mode=0o700)
     shutil.copy(f"{site.key}.pub", home / "authorized_keys")

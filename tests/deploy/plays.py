@@ -13,6 +13,7 @@ from pools.net.clock import monotonic_s
 ANSIBLE: Final = Path(__file__).parents[2] / "deploy" / "ansible"
 _RECAP: Final = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s", re.MULTILINE)
 _LIMIT_S: Final = 1500
+_CONNECT_S: Final = 60  # ssh's 10 s may be short beside a load
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,20 @@ class Controller:
         inventory: a file; the key is kept beside it.
         scratch: for all that Ansible writes.
         program: ansible-playbook.
+        vault_password: a file.
     """
 
     inventory: Path
     scratch: Path
     program: str
+    vault_password: Path
+
+    def vault(self, *arguments: str | Path) -> str:
+        """Run ansible-vault and give what it prints."""
+        command = [Path(self.program).with_name("ansible-vault"), *arguments]
+        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @property
     def transcript(self) -> Path:
@@ -81,6 +91,8 @@ class Controller:
             **sockets,
             "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_TIMEOUT": str(_CONNECT_S),
+            "ANSIBLE_VAULT_PASSWORD_FILE": str(self.vault_password),
             "LC_ALL": "C.UTF-8",
         }
 

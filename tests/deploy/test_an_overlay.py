@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import Overlay, listens
-from tests.deploy.hosts import Host
+from tests.deploy.conftest import USERS, Overlay, listens
+from tests.deploy.hosts import HERE, Host
 from tests.deploy.releases import another
 from tests.deploy.traffic import LONG, load
 from tests.deploy.waiting import until
@@ -31,7 +31,12 @@ systemctl list-unit-files --no-legend 'midmile*' || true
 
 def fetched(port: int) -> str:
     """Give the sum of what curl gets through a listener of oregon; what curl says where it gets nothing."""
-    command = ["curl", "--silent", "--show-error", "--max-time", "30", f"http://{ENTRY}:{port}/"]
+    return curled(f"http://{ENTRY}:{port}/")
+
+
+def curled(*arguments: str) -> str:
+    """Give the sum of what curl gets; what curl says where it gets nothing."""
+    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "30", *arguments]
     done = subprocess.run(command, capture_output=True, check=False)
     return done.stderr.decode() if done.returncode else hashlib.sha256(done.stdout).hexdigest()
 
@@ -59,6 +64,15 @@ def key_ids(host: Host) -> str:
     told = host.ssh(f"{DOCTOR} --json || true")
     (found,) = [each["found"] for each in json.loads(told)["findings"] if each["check"] == "overlay key"]
     return str(found)
+
+
+def secrets_told(overlay: Overlay) -> list[str]:
+    """Give the secrets that are in what plays said, in a log or in a command line."""
+    key = overlay.controller.vault("view", overlay.controller.inventory.with_name("overlay.key"))
+    look = "journalctl --quiet --no-pager; cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '"
+    told = [overlay.controller.transcript.read_text(encoding="utf-8"), *(h.ssh(look) for h in overlay.hosts.values())]
+    secrets = [text.split(":")[1].strip() for text in (key, USERS)]
+    return [secret for secret in secrets if any(secret in each for each in told)]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +104,13 @@ def test_bytes_cross_three_gateways(overlay: Overlay) -> None:
         assert "via=" in overlay.hosts[name].ssh("journalctl --unit=midmile --output=cat | grep ' -- '")
 
 
+def test_a_password_from_a_vault_is_asked_for(overlay: Overlay) -> None:
+    there = f"http://{HERE}:{overlay.web}/"
+    proxy = ["--proxytunnel", "--proxy", f"http://{ENTRY}:1080", "--proxy-user"]
+    assert curled(*proxy, USERS.strip(), there) == sum_of(overlay)
+    assert curled(*proxy, "alice:guessed", there).startswith("curl: ")
+
+
 def test_hosts_are_as_their_gateways_want_them(overlay: Overlay) -> None:
     told = overlay.hosts["oregon"].ssh(f"{DOCTOR} --json || true")
     found = {each["check"]: each["level"] for each in json.loads(told)["findings"] if each["check"].startswith("net.")}
@@ -99,12 +120,12 @@ def test_hosts_are_as_their_gateways_want_them(overlay: Overlay) -> None:
 
 def test_the_key_is_for_one_user_and_in_no_message(overlay: Overlay) -> None:
     key = overlay.controller.inventory.with_name("overlay.key")
-    secret = key.read_text(encoding="utf-8").split(":")[1].strip()
+    assert key.read_text(encoding="utf-8").startswith("$ANSIBLE_VAULT;")
     assert key.stat().st_mode & 0o777 == 0o600
-    assert secret not in overlay.controller.transcript.read_text(encoding="utf-8")
     for host in overlay.hosts.values():
-        assert host.ssh("stat --format='%U %a' /etc/midmile/overlay.key") == "midmile 600\n"
-        assert secret not in host.ssh("journalctl --quiet --no-pager; cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '")
+        found = host.ssh("cd /etc/midmile && stat --format='%n %U %a' overlay.key users")
+        assert found == "overlay.key midmile 600\nusers midmile 600\n"
+    assert secrets_told(overlay) == []
 
 
 def test_a_changed_configuration_is_reloaded_and_connections_stay(overlay: Overlay) -> None:
@@ -115,7 +136,7 @@ def test_a_changed_configuration_is_reloaded_and_connections_stay(overlay: Overl
         "to": f"10.77.0.1:{overlay.web}",
         "via": ["mumbai"],
     }
-    overlay.write_inventory(midmile_listen=[*listens(overlay), more])
+    overlay.write_inventory(oregon={"midmile_listen": [*listens(overlay), more]})
     with load(ENTRY, ECHO) as seen:
         changed = overlay.controller.play("site", "--limit=oregon").well().changed
     assert seen.lost == []
@@ -124,25 +145,42 @@ def test_a_changed_configuration_is_reloaded_and_connections_stay(overlay: Overl
     assert fetched(8082) == sum_of(overlay)
 
 
-def test_a_wrong_configuration_changes_nothing_and_is_told_in_words(overlay: Overlay) -> None:
+def test_a_wrong_configuration_changes_nothing_and_is_told_in_words_and_others_take_theirs(overlay: Overlay) -> None:
     file = overlay.hosts["oregon"].ssh("cat /etc/midmile/gateway.toml")
-    overlay.write_inventory(midmile_listen=[{"name": "bad", "bind": "localhost:80", "mode": "forward"}])
-    played = overlay.controller.play("site", "--limit=oregon")
+    further = {"name": "further", "bind": "0.0.0.0:8083", "mode": "forward", "to": f"{HERE}:{overlay.web}"}
+    overlay.write_inventory(
+        oregon={"midmile_listen": [{"name": "bad", "bind": "localhost:80", "mode": "forward"}]},
+        mumbai={"midmile_listen": [further]},
+    )
+    played = overlay.controller.play("site")
     overlay.write_inventory()
     assert played.failed == ("oregon",)
     assert "listen[0].bind: must be an address and a port" in played.output
     assert overlay.hosts["oregon"].ssh("cat /etc/midmile/gateway.toml") == file
     assert fetched(WEB) == sum_of(overlay)
+    assert curled(f"http://{overlay.hosts['mumbai'].address}:8083/") == sum_of(overlay)
+
+
+def test_a_variable_that_means_nothing_stops_a_play_at_its_beginning(overlay: Overlay) -> None:
+    overlay.write_inventory(mumbai={"midmile_peer": ["oregon"]})
+    played = overlay.controller.play("site")
+    overlay.write_inventory()
+    assert played.failed == ("mumbai",)
+    assert "midmile_peer: expected midmile_peers" in played.output
+    assert played.changed == nothing(overlay)
 
 
 def test_a_host_that_loses_power_is_gone_around_and_comes_back(overlay: Overlay) -> None:
     lost = overlay.hosts["singapore"]
     lost.cut()
-    until(lambda: fetched(WEB) == sum_of(overlay), "the second path is taken", within_s=60)
+    until(lambda: fetched(WEB) == sum_of(overlay), "the second path is taken", within_s=120)
     assert fetched(STRICT) != sum_of(overlay)
+    for book in ("upgrade", "rotate-key"):
+        played = overlay.controller.play(book)
+        assert (book, played.failed, played.changed) == (book, ("singapore",), nothing(overlay))
     lost.boot()
     lost.wait()
-    until(lambda: fetched(STRICT) == sum_of(overlay), "the first path is there again", within_s=120)
+    until(lambda: fetched(STRICT) == sum_of(overlay), "the first path is there again", within_s=240)
 
 
 def test_the_key_is_rotated_under_load(overlay: Overlay) -> None:
@@ -154,6 +192,7 @@ def test_the_key_is_rotated_under_load(overlay: Overlay) -> None:
     assert seen.visits > 0
     assert (len(old), len(new)) == (1, 1)
     assert old != new
+    assert secrets_told(overlay) == []
     assert fetched(STRICT) == sum_of(overlay)
 
 
