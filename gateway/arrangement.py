@@ -1,6 +1,6 @@
 """What one configuration makes of a gateway: who is told what, and which worker has which place. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,6 +9,7 @@ from gateway.config.settings import GatewaySettings
 from gateway.numbering import Numbering
 from pools.net.errors import StartError
 from pools.net.scoreboard import Layout
+from pools.peer import Peer
 from workers.settings import WorkerSettings
 
 _ROOM: Final = 64
@@ -25,6 +26,7 @@ class Arrangement:
         peers: likewise.
         places: the workers' rows, in slot order.
         cores: the workers', in the same order.
+        edition: which one of this gateway it is, from 0; peers whose settings are new in it have this edition.
     """
 
     settings: GatewaySettings
@@ -33,6 +35,7 @@ class Arrangement:
     peers: Numbering
     places: tuple[int, ...]
     cores: tuple[int, ...]
+    edition: int = 0
 
 
 def room_for(settings: GatewaySettings, *, workers: int) -> Layout:
@@ -58,6 +61,8 @@ def following(
 ) -> Arrangement:
     """Arrange the same gateway by other settings. Workers that stay keep their places, newcomers get free ones.
 
+    Peers whose settings are the same keep their edition.
+
     Args:
         room: of the scoreboard.
         held: places of workers that retire.
@@ -75,8 +80,10 @@ def following(
             f"expected room for {workers} workers beside {len(set(held))} that retire; found {room.workers} places; "
             "`gateway upgrade` makes room"
         )
-    seed = before.told.shard_seed
-    return _arrange(settings, before.listeners, before.peers, places=places, cores=cores, shard_seed=seed)
+    seed, edition = before.told.shard_seed, before.edition + 1
+    after = _arrange(settings, before.listeners, before.peers, places=places, cores=cores, shard_seed=seed)
+    peers = tuple(_in_editions(after.told.peers, before.told.peers, edition))
+    return replace(after, told=replace(after.told, peers=peers), edition=edition)
 
 
 def _arrange(  # all that an arrangement is made of
@@ -97,3 +104,11 @@ def _arrange(  # all that an arrangement is made of
         peers=tuple(replace(peer, number=peers[peer.name]) for peer in told.peers),
     )
     return Arrangement(settings, told, listeners, peers, tuple(places), topology.assign(len(places), cores))
+
+
+def _in_editions(peers: Iterable[Peer], before: Iterable[Peer], edition: int) -> Iterator[Peer]:
+    known = {peer.name: peer for peer in before}
+    for peer in peers:
+        former = known.get(peer.name)
+        is_same = former is not None and replace(peer, edition=former.edition) == former
+        yield former if former is not None and is_same else replace(peer, edition=edition)

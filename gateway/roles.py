@@ -110,20 +110,8 @@ class Roles:
         )
 
     def _broker_post(self, channel: socket.socket, origin: int) -> BrokerPost:
-        told = self._told
-        return BrokerPost(
-            gateway=told.gateway,
-            peers=told.peers,
-            workers=told.workers,
-            key_file=told.key_file,
-            origin=origin,
-            connect_s=told.timeouts.connect,
-            resolve_every_s=told.outbound.resolve_every,
-            keepalive=told.keepalive,
-            links=self.scoreboard.links,
-            row=self.scoreboard.broker,
-            channel=channel,
-        )
+        board = self.scoreboard
+        return BrokerPost(self._told.for_broker(), origin, board.links, board.broker, channel)
 
     def _admin_post(self, listener: socket.socket, channel: socket.socket) -> AdminPost:
         settings = self.arrangement.settings

@@ -1,30 +1,27 @@
-"""What a worker has of the pools: its legs to every peer, and its end of the channel to the broker.
+"""What a worker has of the pools: its legs to every peer, and its line to the broker.
 
 Taking a leg never waits for the broker, and nothing here needs one: without it a miss dials, and idle legs go on.
 """
 
 import itertools
-import logging
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from pools.broker_messages import FromBroker, FromWorker, Give, Stats, decode_from_broker
-from pools.channel import Channel
+from pools.broker_line import BrokerLine
 from pools.depot import largest_size
 from pools.frame_bodies import Link
 from pools.leg import PoolLeg
 from pools.leg_dial import LegDialler
-from pools.net.errors import Fault, LegError, MidmileError, ProtocolError
+from pools.net.errors import LegError
 from pools.net.readiness import Readiness
 from pools.path_choice import PathSample, chained
 from pools.peer import Peer
 from pools.peer_legs import UNKNOWN, PeerLegs
 
-_log = logging.getLogger(__name__)
-
 
 class BrokerClient:
-    """All pool legs of one worker. Make it in the worker, after the fork.
+    """All pool legs of one worker, by one configuration. Make it in the worker, after the fork.
 
     Args:
         peers: the gateways there are legs to.
@@ -32,12 +29,14 @@ class BrokerClient:
         readiness: where legs are registered.
         dialler: for sessions that find no leg.
         on_peer_down: see the attribute.
+        before: whom this one succeeds: its line to the broker goes on here, and so do its legs to peers whose settings
+            are the same. To sessions that began with it they stay lent as they are.
 
     Attributes:
         on_peer_down: called in the hub with the name of a peer that is down from now on.
     """
 
-    def __init__(
+    def __init__(  # what legs are made of, and whose go on
         self,
         peers: Iterable[Peer],
         *,
@@ -45,29 +44,28 @@ class BrokerClient:
         readiness: Readiness,
         dialler: LegDialler,
         on_peer_down: Callable[[str], object],
+        before: "BrokerClient | None" = None,
     ) -> None:
         self.on_peer_down = on_peer_down
         self._readiness = readiness
         self._dialler = dialler
-        self._channel: Channel[FromBroker] | None = None
-        self._legs: dict[str, PeerLegs] = {}
-        for peer in peers:
-            size = min(peer.magazine, largest_size(pool_max=peer.pool_max, workers=workers))
-            self._legs[peer.name] = PeerLegs(peer, size=size, readiness=readiness, line=self, on_down=self._down)
+        self._line: BrokerLine = before._line if before else BrokerLine(readiness)
+        self._is_succeeded = False
+        own = [(before and before._hand_on(peer)) or self._make(peer, workers) for peer in peers]
+        self._own = {legs.peer.name: legs for legs in own}  # those that have gone on elsewhere excepted
+        self._legs = dict(self._own)  # sessions find them here as long as they live
+        for legs in own:
+            legs.on_down = self._down
+        if before:
+            before._is_succeeded = True
+        self._line.serve(own)
 
     def __repr__(self) -> str:
-        return f"<BrokerClient {'connected' if self._channel else 'alone'} {list(self._legs.values())}>"
+        return f"<BrokerClient {'connected' if self._line.is_connected else 'alone'} {list(self._legs.values())}>"
 
     def connect(self, sock: socket.socket) -> None:
         """Go on with a new broker, whose channel this is; it is owned here from now on."""
-        if self._channel is not None:
-            self._channel.read_out()
-        self._leave()
-        self._channel = Channel(
-            sock, readiness=self._readiness, decode=decode_from_broker, hear=self._hear, end=self._ended
-        )
-        for legs in self._legs.values():
-            legs.broker_came()
+        self._line.connect(sock)
 
     def take(self, peer: str) -> PoolLeg | None:
         """Lend an idle leg at once; None where there is none that is fit: then dial. Raises KeyError for no peer.
@@ -124,58 +122,42 @@ class BrokerClient:
 
     def close(self) -> None:
         """Give the idle legs to the broker, or close them. No session has one any more."""
-        if self._channel is not None:
-            self._channel.stop_hearing()
-        for legs in self._legs.values():
-            legs.surrender()
-        self._leave()
+        with self._parting():
+            for legs in self._own.values():
+                legs.surrender()
 
     def retire(self) -> None:
         """Give the idle legs to the broker, or close them; those that sessions have are closed as they end.
 
-        A session that wants another leg dials for it.
+        A session that wants another leg dials for it. What a successor has taken over is not concerned; where there is
+        one, the broker hears no more of the others, and they are closed.
         """
-        if self._channel is not None:
-            self._channel.stop_hearing()
-        for legs in self._legs.values():
-            legs.retire()
-        self._leave()
-
-    # What the legs' keepers say, see `pools.leg_account.Line`.
-
-    def say(self, message: FromWorker) -> bool:
-        """Send a message to the broker, in order; a report that would have to wait is left out."""
-        if self._channel is None or (isinstance(message, Stats) and self._channel.is_congested):
-            return False
-        self._channel.say(message.encode())
-        return True
-
-    def give(self, message: Give, legs: Sequence[PoolLeg]) -> bool:
-        """Send legs to the broker, now or not at all."""
-        return self._channel is not None and self._channel.say_now(message.encode(), legs)
+        with self._parting():
+            for legs in self._own.values():
+                legs.retire()
 
     # How.
 
-    def _hear(self, message: FromBroker, legs: Sequence[PoolLeg]) -> None:
-        if message.peer not in self._legs:
-            raise ProtocolError(f"expected the name of a peer from the broker; found {message.peer}", fault=Fault.OURS)
-        self._legs[message.peer].hear(message, legs)
+    def _make(self, peer: Peer, workers: int) -> PeerLegs:
+        size = min(peer.magazine, largest_size(pool_max=peer.pool_max, workers=workers))
+        return PeerLegs(peer, size=size, readiness=self._readiness, line=self._line, on_down=self._down)
+
+    def _hand_on(self, peer: Peer) -> PeerLegs | None:
+        """Give a successor the legs to a peer, which are its own from then on; None where its settings are others."""
+        legs = self._own.get(peer.name)
+        return self._own.pop(peer.name) if legs is not None and legs.peer == peer else None
+
+    @contextmanager
+    def _parting(self) -> Iterator[None]:
+        """Leave the broker, unless the line to it is a successor's."""
+        if not self._is_succeeded:
+            self._line.stop_hearing()
+        yield
+        if not self._is_succeeded:
+            self._line.leave()
 
     def _down(self, peer: str) -> None:
         self.on_peer_down(peer)
-
-    def _ended(self, error: MidmileError | None, _unsent: Sequence[PoolLeg]) -> None:
-        # legs are given at once or not at all: none is unsent
-        if error is not None:
-            _log.error("the channel to the broker has ended: %s", error)
-        self._leave()
-
-    def _leave(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
-        for legs in self._legs.values():
-            legs.broker_left()
 
 
 def _link(name: str, sample: PathSample) -> Link:

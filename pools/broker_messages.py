@@ -15,14 +15,18 @@ When one of them dies:
   before is still read: those legs are good. At end of file the broker strikes out the rest.
 - **The broker.** The kernel closes the depot's legs and what was in flight to it. The worker reads what was sent
   before, goes on with its magazines and lent legs, and dials on a miss. A full magazine it would hand back it closes.
-- **Then** the supervisor gives the pair a fresh channel, and the worker's first words on it are HELD, for every peer,
-  with all legs that it has. An ask from before does not count any more.
+- **Then** the supervisor gives the pair a fresh channel.
+
+A pool is spoken of first by the broker, with PEER_STATE. The worker's first words about it on that channel are HELD,
+with all legs that it has; an ask from before does not count any more. So a reload may tell the two of other peers in
+any order: a worker that has a pool already says nothing of it until the broker has it, too. What either still says of a
+pool that the other has ended is put away, its legs closed. Other settings of a peer make another pool.
 
 So nobody else may keep an end of a channel open: a copy in the supervisor would keep what is in flight open for ever.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import msgpack
@@ -31,6 +35,7 @@ from pools.frame_bodies import Link
 from pools.message_rules import CARDS, COUNT, FLAG, IDS, LINKS, NAME, PER_MILLION, ROUNDS, LegCard, Rule
 from pools.net.errors import Fault, ProtocolError
 from pools.net.fd_passing import MESSAGE_LIMIT
+from pools.peer import PoolKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +43,33 @@ class _Message:
     """One message.
 
     Attributes:
-        peer: which pool it is about, by the gateway's name.
+        peer: which pool it is about, by the gateway's name
+        edition: and the edition of its settings, see `pools.peer`.
 
     Raises:
         ProtocolError: a value that breaks its rule.
     """
 
     peer: str
+    edition: int = field(default=0, kw_only=True)
 
     kind: ClassVar[str] = ""
     rules: ClassVar[Mapping[str, Rule]] = {}
 
     def __post_init__(self) -> None:
-        for name, rule in {"peer": NAME, **self.rules}.items():
+        for name, rule in {"peer": NAME, "edition": COUNT, **self.rules}.items():
             if not rule.accepts(value := getattr(self, name)):
                 raise _wrong(f"{self.kind}: {name} must be {rule.says}", value)
+
+    @property
+    def pool(self) -> PoolKey:
+        """Which pool it is about."""
+        return self.peer, self.edition
 
     def encode(self) -> bytes:
         """Give the message's bytes."""
         values = [rule.write(getattr(self, name)) for name, rule in self.rules.items()]
-        packed: bytes = msgpack.packb([self.kind, self.peer, *values])
+        packed: bytes = msgpack.packb([self.kind, self.peer, self.edition, *values])
         return packed
 
 
@@ -220,12 +232,12 @@ def _decode(payload: bytes, descriptors: int, known: Sequence[type[_FromEither]]
 def _build(message_type: type[_FromEither], values: list[Any]) -> _FromEither:
     if len(values) != len(fields(message_type)):
         raise _wrong(f"{message_type.kind} must have {len(fields(message_type))} values", values)
-    peer, *rest = values
+    peer, edition, *rest = values
     try:
         read = [rule.read(value) for rule, value in zip(message_type.rules.values(), rest, strict=True)]
     except TypeError as error:
         raise _wrong(f"{message_type.kind} must have values of its types ({error})", values) from error
-    return message_type(peer, *read)
+    return message_type(peer, *read, edition=edition)
 
 
 def _unpack(payload: bytes) -> list[Any]:

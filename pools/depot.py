@@ -137,6 +137,11 @@ class Depot(Generic[Leg]):
         self._note_tide()
         return oldest
 
+    def refit(self, largest: int) -> None:
+        """Let magazines grow up to `largest` rounds, at least 1; those that are larger shrink to that."""
+        self.largest = largest
+        self.size = min(self.size, largest)
+
     def turn_tide(self) -> int:
         """End one interval and give the fewest legs that lay here in it: what nobody needed, the paper's surplus."""
         low_tide, self._low_tide = self._low_tide, len(self._rounds)
@@ -147,8 +152,8 @@ class Depot(Generic[Leg]):
 
         The paper counts failed attempts at the depot's lock. A broker with one thread has none to contend for: what
         costs is the exchange, so exchanges are counted; and what a worker does not wait for is a miss, which costs far
-        more. One while legs lie here would have been a hit with larger magazines. As in the paper, the size never
-        falls.
+        more. One while legs lie here would have been a hit with larger magazines. As in the paper, the size does not
+        fall again.
 
         Args:
             misses: takes in this interval that found no leg at their worker.

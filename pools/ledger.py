@@ -53,6 +53,10 @@ class Ledger:
         """Tell how many legs `holder` has."""
         return self._counts.get(holder, 0)
 
+    def is_with(self, leg: int, holder: int) -> bool:
+        """Tell whether `holder` has the leg."""
+        return self._holders.get(leg) == holder
+
     def legs_of(self, holder: int) -> frozenset[int]:
         """Name the legs that `holder` has."""
         return frozenset(leg for leg, has in self._holders.items() if has == holder)

@@ -11,6 +11,7 @@ from pools.leg import PoolLeg
 from pools.message_rules import IDS_LIMIT
 from pools.net.readiness import Readiness
 from pools.net.tcp_info import tcp_info
+from pools.peer import PoolKey
 
 Item = TypeVar("Item")
 
@@ -18,7 +19,7 @@ _ASKED: Final = 16  # idle legs whose windows are looked at: those to be lent ne
 
 
 class Line(Protocol):
-    """The way to the broker. Each call tells whether it was taken; it is not while there is no broker."""
+    """The way to the broker. Each call tells whether it was taken; it is not while no broker knows the pool."""
 
     def say(self, message: FromWorker) -> bool:
         """Send a message, in order."""
@@ -31,7 +32,7 @@ class LegAccount:
     """Keeps the broker's ledger right, as far as it is this worker's to say.
 
     Args:
-        peer: where the legs lead.
+        pool: which legs.
         line: to the broker.
         readiness: the worker's.
 
@@ -43,13 +44,13 @@ class LegAccount:
         dial_failures: dials of sessions that found no leg, and came to nothing.
     """
 
-    def __init__(self, peer: str, *, line: Line, readiness: Readiness) -> None:
+    def __init__(self, pool: PoolKey, *, line: Line, readiness: Readiness) -> None:
         self.dialling = 0
         self.hits = 0
         self.misses = 0
         self.unfit = 0
         self.dial_failures = 0
-        self._peer = peer
+        self._peer, self._edition = pool
         self._line = line
         self._readiness = readiness
         self._lent_peak = 0
@@ -65,7 +66,7 @@ class LegAccount:
     def holds(self, legs: Iterable[PoolLeg]) -> None:
         """Enter legs that the broker does not know."""
         for portion in portions(legs, IDS_LIMIT):
-            self._line.say(Held(self._peer, tuple(idle_leg.card_of(leg).leg for leg in portion)))
+            self._line.say(Held(self._peer, tuple(idle_leg.card_of(leg).leg for leg in portion), edition=self._edition))
 
     def note_lent(self, lent: int) -> None:
         """Take note of how many are lent now that there is one more."""
@@ -81,7 +82,7 @@ class LegAccount:
         """Say what is still to be said."""
         gone, self._gone = self._gone, []
         for portion in portions(gone, IDS_LIMIT):
-            self._line.say(Gone(self._peer, tuple(portion)))
+            self._line.say(Gone(self._peer, tuple(portion), edition=self._edition))
 
     def report(self, lent: int, idle: Sequence[PoolLeg]) -> None:
         """Report on the interval of demand that ends now; `idle` legs, lent last first, are asked for their windows."""
@@ -92,7 +93,8 @@ class LegAccount:
 
     def _report(self, lent: int, counts: tuple[int, int, int, int], *, window: int = 0) -> bool:
         peak = max(lent, self._lent_peak)
-        return self._line.say(Stats(self._peer, lent, peak, self.dialling, *counts, window))
+        report = Stats(self._peer, lent, peak, self.dialling, *counts, window, edition=self._edition)
+        return self._line.say(report)
 
 
 def median_window(legs: Iterable[PoolLeg]) -> int:

@@ -56,6 +56,7 @@ class LinkProbe:
         self._leg: PoolLeg | None = None
         self._pinged = 0  # the probe that the last PING stands for
         self._failures = 0
+        self._is_closed = False
         self._dialling: Greenlet | None = None
         self._timer = gevent.get_hub().loop.timer(0.0)
 
@@ -77,11 +78,12 @@ class LinkProbe:
         self._look()
 
     def close(self) -> None:
-        """Stop, and close the leg."""
+        """Stop, and close the leg; in the hub."""
+        self._is_closed = True
         self._timer.stop()
         self._timer.close()
         if self._dialling:
-            self._dialling.kill()
+            self._dialling.kill(block=False)
         self._drop_leg()
 
     def _look(self) -> None:
@@ -130,8 +132,12 @@ class LinkProbe:
         try:
             leg = self._dialler.dial(self._peer, limit_s=HANDSHAKE_S)
         except LegError as error:
-            self._on_failure(error)
-            self._failed()
+            if not self._is_closed:
+                self._on_failure(error)
+                self._failed()
+            return
+        if self._is_closed:  # it was there before it could be called off
+            idle_leg.retire(leg)
             return
         self._failures = 0
         self._leg = leg

@@ -57,6 +57,11 @@ class LinkReport:
         """Add to a total."""
         self._row.add(cell, amount)
 
+    def end(self, *, legs: int) -> None:
+        """Count legs that end now, all that there are, and say that nothing is known of the link any more."""
+        self.add(LinkCell.CLOSED_TOTAL, legs)
+        self._row.clear_gauges()
+
     def write(self, pool: PeerPool[Any], health: LinkHealth, *, is_crowded: bool) -> bool:
         """Write what is, and tell whether idle legs have risen to pool_min just now."""
         row = self._row

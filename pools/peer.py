@@ -1,11 +1,14 @@
 """What is known of another gateway from the configuration, which makes these; nothing here reads a file."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from pools.body_values import Name
 from pools.net.endpoint import Endpoint
 from pools.net.transport import Transport
+
+PoolKey: TypeAlias = tuple[str, int]
+"""A pool of legs: the name of the gateway that they lead to, and the edition of its settings."""
 
 SEGMENT_BYTES: Final = 1460
 """Payload of a segment on a path that carries packets of 1,500 bytes."""
@@ -27,6 +30,8 @@ class Peer:
         magazine: rounds of a magazine to begin with.
         max_age: seconds after which a leg is replaced, up to a quarter earlier by chance.
         number: whose row on the link board is its own, from 0; the same over reloads.
+        edition: which settings of this gateway these are: a reload that changes any of them gives another number, so
+            that what is still said of legs by the former ones is told apart.
     """
 
     name: Name
@@ -40,6 +45,12 @@ class Peer:
     magazine: int = 8
     max_age: float = 3600.0
     number: int = 0
+    edition: int = 0
+
+    @property
+    def pool(self) -> PoolKey:
+        """What the legs that are made by these settings belong to."""
+        return self.name, self.edition
 
     @property
     def window_bytes(self) -> int:

@@ -69,7 +69,7 @@ class PeerDesk:
         self._probe = LinkProbe(peer, dialler=around.dialler, on_change=self._link_changed, on_failure=self._complain)
         self._dials = Group()
         self._dead: set[int] = set()  # numbers of the depot's legs that are of no use any more
-        self._turn_is_due = False
+        self._is_closed = self._turn_is_due = False
         self._is_crowded = False
         self._warning = OncePer(_WARN_EVERY_S)
         self._reason = 0
@@ -83,12 +83,19 @@ class PeerDesk:
         self._probe.start()
         self.turn()
 
+    def follow(self, around: Surroundings) -> None:
+        """Go on among other surroundings, with the legs that there are; what changes is announced at the next turn."""
+        self._around = around
+        self.pool.depot.refit(largest_size(pool_max=self.peer.pool_max, workers=around.workers))
+
     def close(self) -> None:
-        """Close every leg that is here, in order."""
-        self._dials.kill()
+        """Close every leg that is here, in order, and make no other; in the hub. Those that workers have are theirs."""
+        self._is_closed = True
+        self._dials.kill(block=False)
         self._probe.close()
         for leg in self.pool.depot:
             idle_leg.retire(leg)
+        self._report.end(legs=len(self.pool.ledger))
 
     # What workers say, see `pools.worker_lines.Desk`.
 
@@ -114,18 +121,26 @@ class PeerDesk:
                 self.pool.reported(slot, message)
                 self._report.worker_said(slot, message)
 
-    def worker_left(self, slot: int, unsent: Sequence[PoolLeg]) -> None:
-        """Forget a worker whose channel has ended and the legs that it had; take back those that were never sent."""
-        self._report.add(LinkCell.CLOSED_TOTAL, self.pool.worker_died(slot, unsent))
-        self._shelve(unsent)
+    def worker_left(self, slot: int, unsent: Sequence[PoolLeg]) -> Sequence[PoolLeg]:
+        """Forget a worker whose channel has ended and the legs that it had; take back those that were never sent.
+
+        Returns:
+            Of the legs that were not sent, those of other desks.
+        """
+        ours = [leg for leg in unsent if self.pool.has_sent(slot, leg)]
+        self._report.add(LinkCell.CLOSED_TOTAL, self.pool.worker_died(slot, ours))
+        self._shelve(ours)
         self._report.worker_left(slot)
         self._turn_soon()
+        return [leg for leg in unsent if leg not in ours]
 
     # The clock.
 
     def turn(self) -> None:
         """Do what is due: a few times a second, and whenever something has happened."""
         self._turn_is_due = False
+        if self._is_closed:
+            return
         now_s = monotonic_s()
         health = self._probe.health
         dead = frozenset(self._dead)
@@ -162,6 +177,7 @@ class PeerDesk:
             rtt_us,
             round(health.loss * 1e6),
             self._probe.links,
+            edition=self.peer.edition,
         )
 
     def _dial(self) -> None:
@@ -175,11 +191,17 @@ class PeerDesk:
             if leg is None:
                 self.pool.dial_failed(now_s=monotonic_s(), jitter=self._chance.random())
         if leg is not None:
-            self._report.add(LinkCell.DIALLED_TOTAL)
-            deliveries = self.pool.dialled(leg)
-            self._shelve([leg])
-            self._deliver(deliveries)
+            self._enter(leg)
         self._turn_soon()
+
+    def _enter(self, leg: PoolLeg) -> None:
+        if self._is_closed:  # it was there before it could be called off
+            idle_leg.retire(leg)
+            return
+        self._report.add(LinkCell.DIALLED_TOTAL)
+        deliveries = self.pool.dialled(leg)
+        self._shelve([leg])
+        self._deliver(deliveries)
 
     def _make(self) -> PoolLeg:
         leg = self._around.dialler.dial(self.peer, limit_s=self._around.dial_s)
@@ -205,13 +227,14 @@ class PeerDesk:
     def _deliver(self, deliveries: Iterable[Delivery[PoolLeg]]) -> None:
         for delivery in deliveries:
             if not delivery.legs:
-                self._around.lines.send(delivery.slot, Empty(self.peer.name))
+                self._around.lines.send(delivery.slot, Empty(self.peer.name, edition=self.peer.edition))
                 continue
             for leg in delivery.legs:
                 leg.on_readable = None
             cards = tuple(idle_leg.card_to_send(leg) for leg in delivery.legs)
             self._report.add(LinkCell.EXCHANGES_TOTAL)
-            self._around.lines.send(delivery.slot, Full(self.peer.name, cards), delivery.legs)
+            full = Full(self.peer.name, cards, edition=self.peer.edition)
+            self._around.lines.send(delivery.slot, full, delivery.legs)
 
     def _close(self, legs: Sequence[PoolLeg]) -> None:
         self._report.add(LinkCell.CLOSED_TOTAL, len(legs))

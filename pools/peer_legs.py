@@ -12,7 +12,7 @@ from pools.net.clock import monotonic_s
 from pools.net.fd_passing import DESCRIPTOR_LIMIT
 from pools.net.readiness import Readiness
 from pools.path_choice import PathSample
-from pools.peer import Peer
+from pools.peer import Peer, PoolKey
 
 UNKNOWN: Final = PathSample(is_up=True)
 """What is known of a peer while no broker has spoken of it: it may well be there."""
@@ -26,9 +26,10 @@ class PeerLegs:
         size: rounds of a magazine to begin with.
         readiness: the worker's.
         line: to the broker.
-        on_down: called with the peer's name when it is known to be down from now on.
+        on_down: see the attribute.
 
     Attributes:
+        on_down: called with the peer's name when it is known to be down from now on.
         account: what the broker hears of them.
         sample: what the broker says of the link, for the choice of a path.
         beyond: the same of the peer's own links, by the names of its peers.
@@ -38,19 +39,24 @@ class PeerLegs:
         self, peer: Peer, *, size: int, readiness: Readiness, line: Line, on_down: Callable[[str], object]
     ) -> None:
         self.peer = peer
-        self.account = LegAccount(peer.name, line=line, readiness=readiness)
+        self.on_down = on_down
+        self.account = LegAccount(peer.pool, line=line, readiness=readiness)
         self.sample = UNKNOWN
         self.beyond: dict[str, PathSample] = {}
         self._cache: CoreCache[PoolLeg] = CoreCache(size)
         self._readiness = readiness
         self._line = line
-        self._on_down = on_down
         self._is_crowded = self._is_retired = False
         self._settling: list[PoolLeg] = []  # back from a session whose last words the kernel has not taken yet
         self._sweep_is_due = False
 
     def __repr__(self) -> str:
         return f"<PeerLegs {self.peer.name} {self._cache!r} {self.sample!r}>"
+
+    @property
+    def key(self) -> PoolKey:
+        """Which pool they belong to."""
+        return self.peer.pool
 
     # For sessions.
 
@@ -99,7 +105,7 @@ class PeerLegs:
     # For the broker.
 
     def broker_came(self) -> None:
-        """Tell a new broker all that it must know; what the old one had sent is heard before."""
+        """Tell a broker that has just spoken of this peer what it must know; what another had sent is heard."""
         self._cache.broker_came()
         self.account.open([*self._cache.idle, *self._cache.lent], lent=self._cache.lent_count)
         self._ask_if_low()
@@ -133,7 +139,7 @@ class PeerLegs:
         self.account.settle()
 
     def retire(self) -> None:
-        """Surrender, and keep none of those that sessions give back from now on. No broker speaks any more."""
+        """Surrender, and keep none of those that sessions give back from now on. No broker speaks of them any more."""
         self._is_retired = self._is_crowded = True
         self._sweep()
         self.surrender()
@@ -160,13 +166,13 @@ class PeerLegs:
         if was_up and not state.is_up:
             for leg in self._cache.surrender():
                 self._end(leg)
-            self._on_down(self.peer.name)
+            self.on_down(self.peer.name)
 
     def _ask_if_low(self) -> None:
         self._ask(self._cache.ask(now_s=monotonic_s()))
 
     def _ask(self, rounds: int) -> None:
-        if rounds and not self._line.say(Take(self.peer.name, rounds)):
+        if rounds and not self._line.say(Take(self.peer.name, rounds, edition=self.peer.edition)):
             self._cache.refused(now_s=monotonic_s())
 
     def _hand_back(self, legs: Iterable[PoolLeg]) -> None:
@@ -174,7 +180,7 @@ class PeerLegs:
         for portion in portions(legs, DESCRIPTOR_LIMIT):
             fit = [leg for leg in portion if leg.is_fit(now_s)]
             cards = tuple(idle_leg.card_to_send(leg) for leg in fit)
-            is_given = bool(fit) and self._line.give(Give(self.peer.name, cards), fit)
+            is_given = bool(fit) and self._line.give(Give(self.peer.name, cards, edition=self.peer.edition), fit)
             for leg in set(portion).difference(fit if is_given else ()):
                 self._end(leg)
 

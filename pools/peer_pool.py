@@ -102,6 +102,10 @@ class PeerPool(Generic[Leg]):
             self._misses += max(0, stats.misses - before.misses)
         self._reports[slot] = stats
 
+    def has_sent(self, slot: int, leg: Leg) -> bool:
+        """Tell whether a leg is one of those here that a worker has, or is being sent."""
+        return self.ledger.is_with(self._card_of(leg).leg, slot)
+
     def worker_died(self, slot: int, unsent: Sequence[Leg] = ()) -> int:
         """Forget a worker whose channel has ended; tell how many legs went with it.
 

@@ -40,6 +40,7 @@ TESTED_WITH = {
     "gateway/config/settings.py": "tests/gateway/config/test_configuration.py",
     "gateway/upgrading/succession.py": "tests/gateway/upgrading/test_upgrade.py",
     "gateway/slot.py": "tests/gateway/test_supervisor.py",
+    "pools/broker_line.py": "tests/pools/test_broker_client.py",
     "pools/idle_leg.py": "tests/pools/test_channel.py",
     "pools/leg_account.py": "tests/pools/test_broker_client.py",
     "pools/peer_desk.py": "tests/pools/test_broker.py",

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from pools.net.errors import Fault, ProtocolError
 from pools.net.orders import OrderMessage
+from pools.net.sealed import unseal
 from workers.post import Post
-from workers.sealed_settings import unseal
 from workers.settings import WorkerSettings
 from workers.syn_sockets import Capture, capture_by
 from workers.syn_targets import targets_of
@@ -26,7 +26,7 @@ def configured(post: Post, message: OrderMessage, descriptors: Sequence[int]) ->
     """
     if len(descriptors) != 1 + message.listeners + message.captures:
         raise _wrong(f"1 + {message.listeners} + {message.captures} descriptors", len(descriptors))
-    settings = _shared(unseal(descriptors[0]), post.settings)
+    settings = _shared(unseal(descriptors[0], WorkerSettings), post.settings)
     os.close(descriptors[0])
     if message.listeners != len(settings.listens):
         raise _wrong(f"{len(settings.listens)} listening sockets", message.listeners)

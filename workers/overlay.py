@@ -122,6 +122,13 @@ class Overlay:
             self._idle.discard(leg)
             leg.on_readable = None
 
+    def choose(self, congestions: Mapping[str, str]) -> None:
+        """Go by another choice of congestion control, by peer; in the hub. Legs that it changes for hear GOAWAY."""
+        before, self._congestions = self._congestions, congestions
+        for leg in list(self._legs):
+            if congestions.get(leg.peer) != before.get(leg.peer):
+                self._dismiss(leg)
+
     def drain(self) -> None:
         """Say GOAWAY on every leg; in the hub. Openers close them once they are idle.
 

@@ -25,7 +25,7 @@ from workers.door import Door
 from workers.overlay import Overlay
 from workers.post import Post
 from workers.routing import Path, Routes
-from workers.settings import Mode
+from workers.settings import Mode, WorkerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ _DOWN: Final = PathSample(is_up=False)
 class Peering:
     """The legs and the paths of one service. Owns all of it, until its successor takes over what stays as it is.
 
-    Legs to peers stay where this gateway's name, the overlay's keys and the peers do; legs of peers where there is an
-    overlay, too.
+    Where this gateway's name and its key file are the same, legs to each peer stay whose settings are the same, and
+    legs of peers where there still is an overlay.
 
     Args:
         post: what its worker has by the configuration that it is made of.
@@ -63,17 +63,19 @@ class Peering:
         before: "Peering | None" = None,
     ) -> None:
         settings = post.settings
-        keys = KeyFile(settings.key_file)
         self.on_open: Callable[[PoolLeg, Open], None] = lambda leg, _: leg.close()
-        self._terms = (settings.gateway, settings.key_file, settings.peers)
+        self._terms = (settings.gateway, settings.key_file)
         if before is None or before._terms != self._terms:
             before = None
-        self.legs = (before and before._hand_on_legs()) or self._make_legs(post, keys, room, resolver, serials)
+        self._keys: KeyFile = before._keys if before else KeyFile(settings.key_file)
+        self._dialler: LegDialler = before._dialler if before else self._make_dialler(post, room, resolver, serials)
+        self.legs: BrokerClient | None = self._make_legs(settings, room, before=before.legs if before else None)
         self.overlay: Overlay | None = None
         if any(listen.mode is Mode.OVERLAY for listen in settings.listens):
-            self.overlay = (before and before._hand_on_overlay()) or self._make_overlay(post, keys, room)
-        self._has_legs, self._has_overlay = self.legs is not None, self.overlay is not None
-        self._take_over(sessions_limit)
+            handed_on = before._hand_on_overlay() if before else None
+            self.overlay = self._make_overlay(post, room) if handed_on is None else handed_on
+        self._has_overlay = self.overlay is not None
+        self._take_over(post, sessions_limit)
         self.routes = Routes(settings.listens, self._sample)
         self._beats = gevent.get_hub().loop.timer(DEMAND_INTERVAL_S, DEMAND_INTERVAL_S)
         self._beats.start(self._beat)
@@ -101,7 +103,7 @@ class Peering:
         """Drain, and keep no leg to a peer any more that no session has. What was handed on is its new owner's."""
         self._beats.stop()
         self.drain()
-        if self.legs is not None and self._has_legs:
+        if self.legs is not None:
             self.legs.retire()
 
     def close(self) -> None:
@@ -110,59 +112,49 @@ class Peering:
         self._beats.close()
         if self.overlay is not None and self._has_overlay:
             self.overlay.close()
-        if self.legs is not None and self._has_legs:
+        if self.legs is not None:
             self.legs.close()
-
-    def _hand_on_legs(self) -> BrokerClient | None:
-        self._has_legs = False
-        return self.legs  # its sessions go on to use them
 
     def _hand_on_overlay(self) -> Overlay | None:
         self._has_overlay = False
-        return self.overlay
+        return self.overlay  # its sessions go on to use it
 
-    def _take_over(self, sessions_limit: int) -> None:
-        """Be told of what becomes of the legs from now on."""
-        if self.legs is not None:
-            self.legs.on_peer_down = self._peer_down
+    def _take_over(self, post: Post, sessions_limit: int) -> None:
+        """Be told of what becomes of legs of peers from now on, and say what holds for them."""
         if self.overlay is not None:
             descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             self.overlay.room = legs_within(descriptors, sessions=sessions_limit)
             self.overlay.on_open = self._opened
             self.overlay.links = self._links
+            self.overlay.choose({peer.name: peer.congestion for peer in post.settings.peers if peer.congestion})
 
-    def _make_legs(
-        self, post: Post, keys: KeyFile, room: PumpRoom, resolver: Resolver, serials: Iterator[int]
-    ) -> BrokerClient | None:
-        settings = post.settings
-        if not settings.peers:
-            return None
-        dialler = LegDialler(
-            settings.gateway,
-            keys=keys,
+    def _make_dialler(self, post: Post, room: PumpRoom, resolver: Resolver, serials: Iterator[int]) -> LegDialler:
+        return LegDialler(
+            post.settings.gateway,
+            keys=self._keys,
             readiness=room.readiness,
             resolver=resolver,
             origin=post.origin,
             serials=serials,
         )
+
+    def _make_legs(
+        self, settings: WorkerSettings, room: PumpRoom, *, before: BrokerClient | None
+    ) -> BrokerClient | None:
+        if not settings.peers:
+            return None
         return BrokerClient(
             settings.peers,
             workers=settings.workers,
             readiness=room.readiness,
-            dialler=dialler,
+            dialler=self._dialler,
             on_peer_down=self._peer_down,
+            before=before,
         )
 
-    def _make_overlay(self, post: Post, keys: KeyFile, room: PumpRoom) -> Overlay:
-        door = Door(post.settings.gateway, keys=keys, greenlets=room.greenlets, row=post.row)
-        return Overlay(
-            door,
-            readiness=room.readiness,
-            room=0,
-            row=post.row,
-            on_open=self._opened,
-            congestions={peer.name: peer.congestion for peer in post.settings.peers if peer.congestion},
-        )
+    def _make_overlay(self, post: Post, room: PumpRoom) -> Overlay:
+        door = Door(post.settings.gateway, keys=self._keys, greenlets=room.greenlets, row=post.row)
+        return Overlay(door, readiness=room.readiness, room=0, row=post.row, on_open=self._opened)
 
     def _opened(self, leg: PoolLeg, message: Open) -> None:
         self.on_open(leg, message)

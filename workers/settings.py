@@ -6,6 +6,7 @@ Times are seconds, sizes bytes, unless the name says otherwise. Zero means "no l
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pools.broker_post import BrokerSettings
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
@@ -219,3 +220,14 @@ class WorkerSettings:
     outbound: Outbound = Outbound()
     relay: Relay = Relay()
     access_log: AccessLog = AccessLog()
+
+    def for_broker(self) -> BrokerSettings:
+        """Give what of it concerns the broker."""
+        return BrokerSettings(
+            gateway=self.gateway,
+            peers=self.peers,
+            workers=self.workers,
+            key_file=self.key_file,
+            connect_s=self.timeouts.connect,
+            resolve_every_s=self.outbound.resolve_every,
+        )

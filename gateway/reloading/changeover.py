@@ -2,7 +2,7 @@
 
 Everything that can fail is done first, in `begin`, and leaves no trace where it does. Then:
 - ADOPTING: everything new is open and the workers have been told; each says so once new sessions go by it. Then the
-  broker is replaced and more workers are started.
+  broker is told, or replaced, and more workers are started.
 - HOLDS: connections are dealt out to the workers that there are now. What nobody wants any more is ended once the
   workers have let go of it.
 - OVER: it was.
@@ -19,16 +19,17 @@ from typing import Final
 from gateway.arrangement import Arrangement
 from gateway.child import Kind, Role
 from gateway.crew import Crew
-from gateway.reloading.reload_plan import concerns_admin, concerns_broker
+from gateway.reloading.reload_plan import concerns_admin, concerns_broker, replaces_broker
 from gateway.roles import Roles
 from gateway.slot import Slot
 from gateway.sockets.holdings import Holdings
 from gateway.sockets.letting_go import LettingGo
+from pools.broker_post import BrokerSettings
 from pools.net.errors import StartError
 from pools.net.fd_passing import close_all
 from pools.net.link_board import LinkBoard
 from pools.net.orders import LINGER_S, Order, OrderMessage
-from workers.sealed_settings import seal
+from pools.net.sealed import seal
 from workers.settings import WorkerSettings
 
 ADOPT_S: Final = 30.0
@@ -138,15 +139,29 @@ class Changeover:
             self._await_workers(now_s)
 
     def _reinforce(self) -> None:
-        """Replace the broker, as soon as no worker speaks of what only the old one knows, and start more workers."""
+        """Have the broker follow, so that it ends no pool before workers have left it, and start more workers."""
         self._is_reinforced = True
         after, parts = self.after, self._parts
         parts.links.use(peer.number for peer in after.told.peers)
-        is_news = concerns_broker(self._before.told, after.told)
-        self._follow(Kind.BROKER, parts.roles(after).broker(), is_news=is_news)
+        self._follow(Kind.BROKER, parts.roles(after).broker(), is_news=not self._broker_goes_on())
         for role, slot in self._pairs():
             if slot is None:
                 parts.crew.add(role)
+
+    def _broker_goes_on(self) -> bool:
+        """Tell the broker what concerns it; False where that cannot be, or is not enough."""
+        before, after = self._before.told, self.after.told
+        slot = self._parts.crew.slot_of(Kind.BROKER)
+        if slot is None or slot.child is None or not concerns_broker(before, after):
+            return True
+        if replaces_broker(before, after) or not after.peers:
+            return False
+        try:
+            with _sealed(after.for_broker()) as sealed:
+                return slot.tell(OrderMessage(Order.CONFIGURE), (sealed,))
+        except StartError as error:
+            _log.error("the broker is replaced: %s", error)
+            return False
 
     def _hold(self, now_s: float, behind: list[str]) -> None:
         """Have the new configuration hold: every worker that is wanted follows it."""
@@ -182,11 +197,11 @@ def _configure(slot: Slot, role: Role, sealed: int, *, listeners: int) -> None:
 
 
 @contextmanager
-def _sealed(told: WorkerSettings) -> Iterator[int]:
+def _sealed(told: WorkerSettings | BrokerSettings) -> Iterator[int]:
     try:
         descriptor = seal(told)
     except OSError as error:
-        raise StartError(f"cannot write down what workers are told: {error}") from error
+        raise StartError(f"cannot write down what children are told: {error}") from error
     try:
         yield descriptor
     finally:

@@ -101,17 +101,17 @@ def compare(before: Arrangement, after: Arrangement) -> Changes:
 
 def concerns_broker(before: WorkerSettings, after: WorkerSettings) -> bool:
     """Tell whether the broker was told something that holds no longer."""
-    return _of_broker(before) != _of_broker(after)
+    return before.for_broker() != after.for_broker()
+
+
+def replaces_broker(before: WorkerSettings, after: WorkerSettings) -> bool:
+    """Tell whether all its legs are of no use any more, since they were proved otherwise than new ones are to be."""
+    return (before.gateway, before.key_file) != (after.gateway, after.key_file)
 
 
 def concerns_admin(before: Arrangement, after: Arrangement) -> bool:
     """Tell whether the admin child was told something that holds no longer, its address apart."""
     return _of_admin(before) != _of_admin(after)
-
-
-def _of_broker(told: WorkerSettings) -> tuple[object, ...]:
-    around = (told.gateway, told.key_file, told.workers, told.keepalive)
-    return told.peers, *around, told.timeouts.connect, told.outbound.resolve_every
 
 
 def _of_admin(arrangement: Arrangement) -> tuple[object, ...]:

@@ -4,9 +4,10 @@ Only the words are here; sending them is `pools.net.fd_passing`, acting on them 
 channel means that the other process died: a worker then drains within `timeouts.drain` and ends.
 
 A CONFIGURE carries, in this order: one sealed memfd with what every worker is told from now on
-(`workers.sealed_settings`), as many listening sockets of the slot as `listeners` says, in the order of the settings,
+(`pools.net.sealed`), as many listening sockets of the slot as `listeners` says, in the order of the settings,
 and as many packet sockets of the slot as `captures` says. All of them, those that the worker has already, too: what it
 has and does not find among them is retired. Together they are at most `pools.net.fd_passing.DESCRIPTOR_LIMIT`.
+That is a worker's; the broker's carries the memfd alone, with what of the settings concerns it, and has no answer.
 """
 
 from dataclasses import dataclass

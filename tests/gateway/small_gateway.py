@@ -35,10 +35,11 @@ from pools.net.fd_passing import close_all, receive_message, send_message
 from pools.net.link_board import LinkCell
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, ChildState
+from pools.net.sealed import unseal
 from pools.peer import Peer
 from workers.operator_wire import SessionRow, row_frames
 from workers.post import Post
-from workers.sealed_settings import unseal
+from workers.settings import WorkerSettings
 
 DIE_AT = 666
 
@@ -158,7 +159,7 @@ class SmallWorker:
         self.listeners.clear()
 
     def configure(self, descriptors: list[int], *, listeners: int) -> None:
-        settings = unseal(descriptors[0])
+        settings = unseal(descriptors[0], WorkerSettings)
         if settings.limits.sessions == DIE_AT:
             os._exit(7)
         for sock in self.listeners:
@@ -216,7 +217,7 @@ def cannot_boot(post: Post) -> int:
 
 
 def cannot_boot_broker(post: BrokerPost) -> int:
-    raise ChildError(f"no leg to {post.peers[0].name}", exit_code=3)
+    raise ChildError(f"no leg to {post.settings.peers[0].name}", exit_code=3)
 
 
 def never_able(post: Post) -> int:

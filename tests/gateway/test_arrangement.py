@@ -70,3 +70,24 @@ def test_there_is_room_for_twice_as_many_as_at_the_start_and_for_a_few_in_any_ca
     assert room_for(settings("a"), workers=2) == Layout(64, 64, 64)
     many = settings(*map(str, range(50)), peers=[str(number) for number in range(40)])
     assert room_for(many, workers=100) == Layout(200, 100, 80)
+
+
+def editions(arrangement: Arrangement) -> dict[str, int]:
+    return {peer.name: peer.edition for peer in arrangement.told.peers}
+
+
+def test_a_peer_keeps_its_edition_until_its_settings_change_or_it_goes() -> None:
+    found = [start("a", peers=["madrid", "mumbai"])]
+    for peers in (["mumbai", "madrid"], ["mumbai"], ["madrid", "mumbai"]):
+        found.append(reload(found[-1], "a", peers=peers))
+    wanted = settings("a", peers=["madrid", "mumbai"])
+    wanted = replace(wanted, peers=(wanted.peers[0], replace(wanted.peers[1], pool_max=7)))
+    found.append(following(found[-1], wanted, room=ROOM, held=(), cores=(4, 5)))
+    assert [editions(each) for each in found] == [
+        {"madrid": 0, "mumbai": 0},
+        {"madrid": 0, "mumbai": 0},
+        {"mumbai": 0},
+        {"madrid": 3, "mumbai": 0},
+        {"madrid": 3, "mumbai": 4},
+    ]
+    assert found[0].told.peers[1] == found[3].told.peers[1]

@@ -13,20 +13,21 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pools.broker_post import BrokerPost
+from pools.broker_post import BrokerPost, BrokerSettings
 from pools.net.fd_passing import receive_message, send_message, socket_pair
-from pools.net.keepalive import Keepalive
 from pools.net.link_board import LinkCell
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, Layout, Scoreboard
+from pools.net.sealed import seal
 from pools.peer import Peer
 from tests.pools.far_gateway import LIMIT_S
 
 WORKERS: Final = 2
+PEERS: Final = 2  # on the board
 _ROOT: Final = Path(__file__).parents[2]
 _MAIN: Final = "from tests.pools.broker_process import live; live()"
 
@@ -36,8 +37,7 @@ class Errand:
     """What the process is sent, to make a post of."""
 
     folder: Path
-    peers: tuple[Peer, ...]
-    key_file: Path
+    settings: BrokerSettings
     origin: int
     channel: int
 
@@ -50,7 +50,8 @@ class BrokerProcess:
     """A broker, one life of it after another, each with a board of its own. Use `a_broker`."""
 
     def __init__(self, folder: Path, peers: Sequence[Peer], key_file: Path) -> None:
-        self._folder, self._peers, self._key_file = folder, tuple(peers), key_file
+        self._folder = folder
+        self.settings = BrokerSettings("oregon", tuple(peers), WORKERS, str(key_file), 5.0, 60.0)
         self._log = folder / "broker.log"
         self._origin = 1000
         self.start()
@@ -63,7 +64,7 @@ class BrokerProcess:
         """Begin a life."""
         self._origin += 1
         self.channel, theirs = socket_pair()
-        errand = Errand(self._folder, self._peers, self._key_file, self._origin, theirs.fileno())
+        errand = Errand(self._folder, self.settings, self._origin, theirs.fileno())
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _MAIN],
@@ -79,9 +80,9 @@ class BrokerProcess:
         assert self.report() is Report.READY
         self.board = Scoreboard.open(errand.board)
 
-    def shows(self, cell: LinkCell) -> int:
-        """Give a number of the first peer's."""
-        return self.board.links.link(0)[cell]
+    def shows(self, cell: LinkCell, *, of: int = 0) -> int:
+        """Give a number of a peer's, the first one's unless another is named by its number."""
+        return self.board.links.link(of)[cell]
 
     def shows_of_itself(self, cell: Cell) -> int:
         return self.board.broker[cell]
@@ -99,6 +100,13 @@ class BrokerProcess:
 
     def order(self, message: OrderMessage, descriptors: tuple[int, ...] = ()) -> None:
         send_message(self.channel, message.encode(), descriptors)
+
+    def configure(self, **more: Any) -> None:
+        """Have it, and those after it, live by other settings."""
+        self.settings = replace(self.settings, **more)
+        sealed = seal(self.settings)
+        self.order(OrderMessage(Order.CONFIGURE), (sealed,))
+        os.close(sealed)
 
     def report(self) -> Report:
         """Wait for the next report."""
@@ -135,21 +143,8 @@ def live() -> None:
 
     errand: Errand = pickle.loads(sys.stdin.buffer.read())
     logging.basicConfig(level=logging.INFO)
-    layout = Layout(WORKERS, 0, len(errand.peers))
+    layout = Layout(WORKERS, 0, PEERS)
     board = Scoreboard.create(errand.board, layout, supervisor_pid=os.getppid(), started_ns=1)
     channel = socket.socket(fileno=errand.channel)
     channel.setblocking(False)
-    post = BrokerPost(
-        gateway="oregon",
-        peers=errand.peers,
-        workers=WORKERS,
-        key_file=str(errand.key_file),
-        origin=errand.origin,
-        connect_s=5.0,
-        resolve_every_s=60.0,
-        keepalive=Keepalive(),
-        links=board.links,
-        row=board.broker,
-        channel=channel,
-    )
-    sys.exit(run(post))
+    sys.exit(run(BrokerPost(errand.settings, errand.origin, board.links, board.broker, channel)))

@@ -94,7 +94,10 @@ class FarGateway:
         is_silent: it reads nothing and answers nothing; connections are still taken by its kernel.
     """
 
-    def __init__(self, readiness: Readiness, *, key: OverlayKey = KEY, transport: Transport = Transport.TCP) -> None:
+    def __init__(
+        self, readiness: Readiness, *, name: str = NAME, key: OverlayKey = KEY, transport: Transport = Transport.TCP
+    ) -> None:
+        self.name = name
         self.legs: list[PoolLeg] = []
         self.met = 0
         self.refused = 0
@@ -114,7 +117,7 @@ class FarGateway:
     def peer(self, **more: object) -> Peer:
         """Give what a gateway knows of this one."""
         wanted: dict[str, object] = {"pool_min": 4, "pool_max": 16, "magazine": 2} | more
-        return Peer(NAME, self.endpoint, **wanted)  # type: ignore[arg-type]
+        return Peer(self.name, self.endpoint, **wanted)  # type: ignore[arg-type]
 
     def leave(self) -> None:
         """End as a process does: all sockets are closed."""
@@ -161,7 +164,7 @@ class FarGateway:
         self._strangers.add(leg)
         nonce = secrets.token_bytes(NONCE_BYTES)
         try:
-            peer = introduce(leg, Handshake(Role.ACCEPTOR, NAME, keys=(self._key,), nonce=nonce))
+            peer = introduce(leg, Handshake(Role.ACCEPTOR, self.name, keys=(self._key,), nonce=nonce))
         except MidmileError:
             leg.close()
             return
@@ -180,7 +183,7 @@ class FarGateway:
         try:
             while leg.hear_open() is not None:
                 self.refused += 1
-                leg.say(Refused(NAME, errno.ECONNREFUSED, 1, Where.CONNECT))
+                leg.say(Refused(self.name, errno.ECONNREFUSED, 1, Where.CONNECT))
         except MidmileError:
             self._close(leg)
 

@@ -54,9 +54,9 @@ class World:
         """End a worker's life as the kernel does, by closing all it has; tell how many legs that were."""
         self.clients.remove(client)
         legs = [*self.cache(client).idle, *self.cache(client).lent]
-        assert client._channel
-        client._channel.close()
-        client._channel = None
+        assert client._line._channel
+        client._line._channel.close()
+        client._line._channel = None
         for leg in legs:
             leg.keeper = leg.on_readable = None
             leg.close()

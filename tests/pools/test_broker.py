@@ -1,6 +1,8 @@
 """A broker's life: how it fills pools, what it shows of them, how it ends. Workers' sides are in test_broker_client."""
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from pools.net.fd_passing import receive_message, send_message
 from pools.net.link_board import LinkCell
 from pools.net.orders import Order, OrderMessage, Report
 from pools.net.scoreboard import Cell, ChildState
-from tests.pools.far_gateway import KEY, NAME, hold_session, wait_until, write_key
+from pools.net.sealed import seal
+from tests.pools.far_gateway import KEY, NAME, FarGateway, hold_session, wait_until, write_key
 from tests.pools.pool_world import World, a_world
 
 
@@ -164,3 +167,27 @@ def test_a_workers_totals_are_added_up_over_its_lives_and_the_brokers(world: Wor
     second = world.client(0)
     hold_session(world.take(second))
     world.shown(LinkCell.HITS_TOTAL, 2)
+
+
+def test_it_is_told_of_other_peers_and_keeps_the_legs_of_those_that_stay(world: World) -> None:
+    broker = world.broker
+    wait_until(lambda: broker.shows(LinkCell.IDLE_DEPOT) == 4, "a filled pool")
+    with FarGateway(world.floor.readiness, name="madrid") as other:
+        madrid = other.peer(number=1, edition=1)
+        broker.configure(peers=(world.peer, madrid), workers=1)
+        wait_until(lambda: broker.shows(LinkCell.IDLE_DEPOT, of=1) == 4, "another filled pool")
+        broker.configure(peers=(replace(madrid, pool_min=5, edition=2), world.peer))
+        wait_until(lambda: broker.shows(LinkCell.IDLE_DEPOT, of=1) == 5 and len(other.legs) == 6, "5 legs and a probe")
+        assert broker.shows(LinkCell.CLOSED_TOTAL, of=1) == 4
+        broker.configure(peers=(world.peer,))
+        wait_until(lambda: not other.legs, "no leg to one that is no peer any more")
+        assert (broker.shows(LinkCell.STATE, of=1), broker.shows(LinkCell.CLOSED_TOTAL, of=1)) == (0, 9)
+    assert (world.far.met, len(world.far.legs), broker.shows(LinkCell.DIALLED_TOTAL)) == (5, 5, 4)
+
+
+def test_it_ends_by_what_it_cannot_live_by(world: World) -> None:
+    sealed = seal("not settings")
+    world.broker.order(OrderMessage(Order.CONFIGURE), (sealed,))
+    os.close(sealed)
+    assert world.broker.end() != 0
+    assert "expected BrokerSettings with CONFIGURE; found str" in world.broker.said()

@@ -32,6 +32,7 @@ CARDS = st.lists(
     unique_by=lambda card: card.leg,
 ).map(tuple)
 PEERS = st.sampled_from(["mumbai", "m", "x" * 64])
+EDITIONS = st.integers(0, 2**63 - 1)
 ROUNDS = st.integers(1, DESCRIPTOR_LIMIT)
 STATS = st.builds(Stats, PEERS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
 STATES = st.builds(PeerState, PEERS, st.booleans(), st.booleans(), ROUNDS, COUNTS, st.integers(0, 10**6))
@@ -43,10 +44,10 @@ def descriptors_of(message: FromWorker | FromBroker) -> int:
 
 @given(
     st.one_of(
-        st.builds(Take, PEERS, ROUNDS),
+        st.builds(Take, PEERS, ROUNDS, edition=EDITIONS),
         st.builds(Give, PEERS, CARDS),
         st.builds(Held, PEERS, IDS),
-        st.builds(Gone, PEERS, IDS),
+        st.builds(Gone, PEERS, IDS, edition=EDITIONS),
         STATS,
     )
 )
@@ -54,7 +55,7 @@ def test_what_a_worker_says_is_what_the_broker_hears(message: FromWorker) -> Non
     assert decode_from_worker(message.encode(), descriptors=descriptors_of(message)) == message
 
 
-@given(st.one_of(st.builds(Full, PEERS, CARDS), st.builds(Empty, PEERS), STATES))
+@given(st.one_of(st.builds(Full, PEERS, CARDS, edition=EDITIONS), st.builds(Empty, PEERS), STATES))
 def test_what_the_broker_says_is_what_a_worker_hears(message: FromBroker) -> None:
     assert decode_from_broker(message.encode(), descriptors=descriptors_of(message)) == message
 
@@ -62,8 +63,8 @@ def test_what_the_broker_says_is_what_a_worker_hears(message: FromBroker) -> Non
 def test_the_largest_messages_fit() -> None:
     cards = tuple(LegCard(BIGGEST - number, 1e300, 1e300, 65535) for number in range(DESCRIPTOR_LIMIT))
     ids = tuple(BIGGEST - number for number in range(IDS_LIMIT))
-    assert len(Give("x" * 64, cards).encode()) <= MESSAGE_LIMIT
-    assert len(Held("x" * 64, ids).encode()) <= MESSAGE_LIMIT
+    assert len(Give("x" * 64, cards, edition=2**63 - 1).encode()) <= MESSAGE_LIMIT
+    assert len(Held("x" * 64, ids, edition=2**63 - 1).encode()) <= MESSAGE_LIMIT
 
 
 CARD = [1, 0.5, 1.5, 0]
@@ -75,36 +76,38 @@ CARD = [1, 0.5, 1.5, 0]
         (None, 0),
         ([], 0),
         ({"take": 1}, 0),
-        (["full", "mumbai", [CARD]], 1),
-        ([["take"], "mumbai", 8], 0),
-        (["take", "mumbai"], 0),
-        (["take", "mumbai", 8, 8], 0),
-        (["take", "", 8], 0),
-        (["take", "x" * 65, 8], 0),
-        (["take", 7, 8], 0),
+        (["full", "mumbai", 0, [CARD]], 1),
+        ([["take"], "mumbai", 0, 8], 0),
         (["take", "mumbai", 0], 0),
-        (["take", "mumbai", DESCRIPTOR_LIMIT + 1], 0),
-        (["take", "mumbai", True], 0),
-        (["take", "mumbai", 8.0], 0),
-        (["take", "mumbai", 8], 1),
-        (["give", "mumbai", [CARD]], 0),
-        (["give", "mumbai", [CARD]], 2),
-        (["give", "mumbai", [CARD, CARD]], 2),
-        (["give", "mumbai", []], 0),
-        (["give", "mumbai", 5], 0),
-        (["give", "mumbai", [5]], 1),
-        (["give", "mumbai", [CARD[:3]]], 1),
-        (["give", "mumbai", [[*CARD, 0]]], 1),
-        (["give", "mumbai", [[-1, 0.5, 1.5, 0]]], 1),
-        (["give", "mumbai", [[1, "soon", 1.5, 0]]], 1),
-        (["give", "mumbai", [[1, 0.5, float("nan"), 0]]], 1),
-        (["give", "mumbai", [[1, 0.5, 1.5, 65536]]], 1),
-        (["held", "mumbai", []], 0),
-        (["held", "mumbai", [1, 1]], 0),
-        (["held", "mumbai", [1, "2"]], 0),
-        (["gone", "mumbai", [[1]]], 0),
-        (["stats", "mumbai", 0, 0, 0, 0, 0], 0),
-        (["stats", "mumbai", 0, 0, 0, 0, 0, -1], 0),
+        (["take", "mumbai", 0, 8, 8], 0),
+        (["take", "", 0, 8], 0),
+        (["take", "x" * 65, 0, 8], 0),
+        (["take", 7, 0, 8], 0),
+        (["take", "mumbai", 0, 0], 0),
+        (["take", "mumbai", -1, 8], 0),
+        (["take", "mumbai", "0", 8], 0),
+        (["take", "mumbai", 0, DESCRIPTOR_LIMIT + 1], 0),
+        (["take", "mumbai", 0, True], 0),
+        (["take", "mumbai", 0, 8.0], 0),
+        (["take", "mumbai", 0, 8], 1),
+        (["give", "mumbai", 0, [CARD]], 0),
+        (["give", "mumbai", 0, [CARD]], 2),
+        (["give", "mumbai", 0, [CARD, CARD]], 2),
+        (["give", "mumbai", 0, []], 0),
+        (["give", "mumbai", 0, 5], 0),
+        (["give", "mumbai", 0, [5]], 1),
+        (["give", "mumbai", 0, [CARD[:3]]], 1),
+        (["give", "mumbai", 0, [[*CARD, 0]]], 1),
+        (["give", "mumbai", 0, [[-1, 0.5, 1.5, 0]]], 1),
+        (["give", "mumbai", 0, [[1, "soon", 1.5, 0]]], 1),
+        (["give", "mumbai", 0, [[1, 0.5, float("nan"), 0]]], 1),
+        (["give", "mumbai", 0, [[1, 0.5, 1.5, 65536]]], 1),
+        (["held", "mumbai", 0, []], 0),
+        (["held", "mumbai", 0, [1, 1]], 0),
+        (["held", "mumbai", 0, [1, "2"]], 0),
+        (["gone", "mumbai", 0, [[1]]], 0),
+        (["stats", "mumbai", 0, 0, 0, 0, 0, 0], 0),
+        (["stats", "mumbai", 0, 0, 0, 0, 0, 0, -1], 0),
     ],
 )
 def test_what_is_no_message_of_a_worker_is_refused(content: object, descriptors: int) -> None:
@@ -116,12 +119,12 @@ def test_what_is_no_message_of_a_worker_is_refused(content: object, descriptors:
 @pytest.mark.parametrize(
     "content",
     [
-        ["take", "mumbai", 8],
+        ["take", "mumbai", 0, 8],
         ["empty"],
-        ["empty", "mumbai", 1],
-        ["peer_state", "mumbai", 1, False, 8, 0, 0],
-        ["peer_state", "mumbai", True, False, 0, 0, 0],
-        ["peer_state", "mumbai", True, False, 8, 0, 1_000_001],
+        ["empty", "mumbai", 0, 1],
+        ["peer_state", "mumbai", 0, 1, False, 8, 0, 0],
+        ["peer_state", "mumbai", 0, True, False, 0, 0, 0],
+        ["peer_state", "mumbai", 0, True, False, 8, 0, 1_000_001],
     ],
 )
 def test_what_is_no_message_of_the_broker_is_refused(content: object) -> None:

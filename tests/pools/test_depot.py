@@ -133,3 +133,12 @@ def test_two_magazines_a_worker_fit_into_the_pool(pool_max: int, workers: int, l
 
 def test_it_shows_what_it_has() -> None:
     assert repr(depot(1, 2)) == "<Depot 2 rounds, 0 empty magazines of 4>"
+
+
+def test_magazines_shrink_only_where_they_may_not_grow_that_far_any_more() -> None:
+    legs = depot(size=6, largest=16)
+    legs.refit(8)
+    assert (legs.size, legs.largest) == (6, 8)
+    legs.refit(4)
+    legs.refit(32)
+    assert (legs.size, legs.largest) == (4, 32)

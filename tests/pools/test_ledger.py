@@ -62,3 +62,9 @@ def test_what_was_struck_out_is_unknown() -> None:
     ledger.strike([1], DEPOT)
     with pytest.raises(ProtocolError, match="found with None"):
         ledger.strike([1], DEPOT)
+
+
+def test_who_has_a_leg_can_be_asked() -> None:
+    ledger = Ledger()
+    ledger.enter([7], 1)
+    assert [ledger.is_with(7, 1), ledger.is_with(7, DEPOT), ledger.is_with(8, 1)] == [True, False, False]

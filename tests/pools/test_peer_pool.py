@@ -87,18 +87,21 @@ class FakeWorker:
         self.slot, self.origin, self.kernel = slot, origin, kernel
         self.cache: CoreCache[FakeLeg] = CoreCache(size)
         self.channel: Channel | None = None
+        self.is_spoken_of = False  # by the broker, on this channel
         self.is_crowded = False
         self.dialling = self.hits = self.misses = self.unfit = self.lent_peak = 0
 
     def connect(self) -> None:
         self.channel = Channel()
+
+    def disconnect(self) -> None:
+        self.channel, self.is_spoken_of = None, False
+
+    def introduce(self) -> None:
+        self.is_spoken_of = True
         self.cache.broker_came()
         if held := (*self.cache.idle, *self.cache.lent):
             self._send(Held(PEER, _ids(held)))
-        self.ask(self.cache.ask(now_s=0.0))
-
-    def disconnect(self) -> None:
-        self.channel = None
 
     def take(self, now_s: float) -> None:
         try:
@@ -148,6 +151,8 @@ class FakeWorker:
 
     def hear(self, letter: Letter, now_s: float) -> None:
         payload, legs = letter
+        if not self.is_spoken_of:
+            self.introduce()
         match decode_from_broker(payload, descriptors=len(legs)):
             case Full():
                 self.hand_back(self.cache.receive(legs))
@@ -159,14 +164,12 @@ class FakeWorker:
         self.ask(self.cache.ask(now_s=now_s))
 
     def ask(self, rounds: int) -> None:
-        if rounds:
-            self._send(Take(PEER, rounds))
+        if rounds and not self._send(Take(PEER, rounds)):
+            self.cache.refused(now_s=0.0)
 
     def hand_back(self, legs: tuple[FakeLeg, ...] | list[FakeLeg]) -> None:
-        if legs and self.channel is None:
+        if legs and not self._send(Give(PEER, tuple(leg.card for leg in legs)), tuple(legs)):
             self.close(legs)
-        elif legs:
-            self._send(Give(PEER, tuple(leg.card for leg in legs)), tuple(legs))
 
     def close(self, legs: tuple[FakeLeg, ...] | list[FakeLeg]) -> None:
         for leg in legs:
@@ -177,9 +180,11 @@ class FakeWorker:
     def owned(self) -> list[FakeLeg]:
         return [*self.cache.idle, *self.cache.lent]
 
-    def _send(self, message: FromWorker, legs: tuple[FakeLeg, ...] = ()) -> None:
-        if self.channel is not None:
-            self.channel.to_broker.append((message.encode(), legs))
+    def _send(self, message: FromWorker, legs: tuple[FakeLeg, ...] = ()) -> bool:
+        if self.channel is None or not self.is_spoken_of:
+            return False
+        self.channel.to_broker.append((message.encode(), legs))
+        return True
 
 
 class FakeBroker:
@@ -428,7 +433,7 @@ class Pool(RuleBasedStateMachine):
             ledger = self.broker.pool.ledger
             assert ledger.legs_of(DEPOT) == {leg.card.leg for leg in self.broker.pool.depot}
             for worker in self.workers:
-                if worker.channel and not worker.channel.to_broker:
+                if worker.channel and worker.is_spoken_of and not worker.channel.to_broker:
                     arriving = {leg.card.leg for leg in worker.channel.in_flight()}
                     assert ledger.legs_of(worker.slot) == {*_ids(worker.owned()), *arriving}
 

@@ -27,10 +27,10 @@ from pools.net.endpoint import Endpoint
 from pools.net.fd_passing import receive_message, send_message, socket_pair
 from pools.net.orders import Order, OrderMessage, Report, ReportMessage
 from pools.net.scoreboard import Cell, Layout, Row, Scoreboard
+from pools.net.sealed import seal
 from workers.listener import open_group
 from workers.operator_wire import FrameReader, SessionRow
 from workers.post import Post
-from workers.sealed_settings import seal
 from workers.settings import AccessLog, Listen, LogFormat, Mode, WorkerSettings
 from workers.shard import ShardHash
 from workers.source_limit import SourceTable

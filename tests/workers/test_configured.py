@@ -12,11 +12,11 @@ from pools.net.endpoint import Endpoint
 from pools.net.errors import ProtocolError
 from pools.net.fd_passing import close_all, socket_pair
 from pools.net.orders import Order, OrderMessage
+from pools.net.sealed import seal
 from tests.workers.forked_worker import forward
 from tests.workers.world import empty_row
 from workers.configured import configured
 from workers.post import Post
-from workers.sealed_settings import seal
 from workers.settings import WorkerSettings
 from workers.source_limit import SourceTable
 from workers.syn_filter import Target, program

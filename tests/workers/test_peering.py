@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ def test_paths_follow_what_the_broker_says_of_the_links(tmp_path: Path, caplog: 
 
 def test_a_new_broker_hears_all_and_reports_go_to_it(tmp_path: Path) -> None:
     with peering(tmp_path, ORDERS, peers=PEERS) as (floor, made):
-        Broker(floor, made)
+        Broker(floor, made).say(STATE)
         second = Broker(floor, made)
-        heard = {second.hear().peer for _ in range(4)}
-        assert heard == {"mumbai", "singapore"}
+        second.say(replace(STATE, peer="singapore"))
+        assert {second.hear().peer for _ in range(3)} == {"singapore"}  # a report, an ask, another report
+        second.say(STATE)
+        turn_until(lambda: second.hear().peer == "mumbai")

@@ -12,6 +12,7 @@ from pools.frames import Frame, FrameType, Payload
 from pools.net.endpoint import Endpoint
 from pools.net.scoreboard import Cell
 from pools.peer import Peer
+from pools.peer_legs import PeerLegs
 from tests.far_end import FarEnd
 from tests.floor import reset, rest_of, send_all, settle, turn_until
 from tests.workers.shift import Shift, descriptors
@@ -86,15 +87,57 @@ def test_a_drain_serves_what_peers_had_asked_for_and_gives_them_a_moment_to_go(t
         assert rest_of(idle.sock) == (b"", "end")
 
 
-def test_legs_to_peers_go_on_without_the_overlay_and_end_when_peers_change(tmp_path: Path) -> None:
+def test_who_is_at_the_door_comes_in_where_nobody_else_is_there_yet(tmp_path: Path) -> None:
+    """An overlay without a leg was taken for none, and made anew."""
+    with Shift(tmp_path) as shift:
+        late = FarEnd(shift.connect(1))
+        turn_until(lambda: shift.newcomers == 1)
+        shift.configure(egress=EgressRules())
+        assert shift.newcomers == 1
+        assert late.introduce("virginia") == "oregon"
+        turn_until(lambda: shift.post.row[Cell.LEGS_INBOUND] == 1)
+        assert isinstance(shift.ask(late, 1), Refused)  # by the new rules
+
+
+def test_legs_to_a_peer_go_on_whatever_else_changes_and_end_with_its_settings(tmp_path: Path) -> None:
+    madrid = replace(MUMBAI, name="madrid", number=1, edition=1)
     with Shift(tmp_path, peers=(MUMBAI,)) as shift:
-        first = shift.legs
+        (mumbai,) = legs_of(shift)
         shift.configure(listens=shift.post.settings.listens[:1])
-        assert shift.legs is first
-        shift.configure(peers=(replace(MUMBAI, pool_max=7),))
-        assert shift.legs is not first
+        assert legs_of(shift) == [mumbai]
+        shift.configure(peers=(madrid, MUMBAI))
+        assert legs_of(shift)[1] is mumbai
+        shift.configure(peers=(MUMBAI,))
+        assert legs_of(shift) == [mumbai]
+        shift.configure(peers=(replace(MUMBAI, pool_max=7, edition=2),))
+        assert legs_of(shift) != [mumbai]
         shift.configure(peers=(), key_file="")
         assert shift.services[-1].peering is None
+
+
+def test_under_another_name_legs_to_peers_are_made_anew(tmp_path: Path) -> None:
+    with Shift(tmp_path, peers=(MUMBAI,)) as shift:
+        (mumbai,) = legs_of(shift)
+        shift.configure(gateway="ohio")
+        assert legs_of(shift) != [mumbai]
+
+
+def test_legs_of_peers_go_on_when_peers_change_but_for_those_under_another_congestion_control(tmp_path: Path) -> None:
+    reno = Peer("virginia", Endpoint("192.0.2.2", 7400), congestion="reno")
+    with Shift(tmp_path, peers=(MUMBAI, reno)) as shift:
+        virginia, texas = shift.peer(), shift.peer("texas")
+        shift.configure(peers=(replace(MUMBAI, pool_max=7, edition=1), reno))
+        for far in (virginia, texas):
+            assert isinstance(shift.ask(far, 1), Opened)  # and not GOAWAY
+        shift.accept()
+        of_texas = shift.accept()
+        shift.configure(peers=(replace(reno, congestion="cubic", edition=2),))
+        assert virginia.hear() == Frame(FrameType.GOAWAY)
+        send_all(of_texas, b"still here")
+        assert heard(texas, 10) == b"still here"
+        reset(virginia.sock)
+        reset(texas.sock)
+        turn_until(lambda: len(shift.services) == 1)
 
 
 def test_a_service_without_listeners_goes_on(tmp_path: Path) -> None:
@@ -125,6 +168,12 @@ def test_ten_configurations_leave_nothing_behind(tmp_path: Path) -> None:
         assert descriptors() == shift.descriptors
         gc.collect()
         assert [service() for service in services] == [None] * 10 + [shift.services[0]]
+
+
+def legs_of(shift: Shift) -> list[PeerLegs]:
+    """Give the legs to each peer that new sessions are lent."""
+    assert shift.legs is not None
+    return list(shift.legs._legs.values())
 
 
 def heard(far: FarEnd, size: int) -> bytes:

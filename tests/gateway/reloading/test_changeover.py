@@ -8,13 +8,23 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from gateway.arrangement import Arrangement, first
 from gateway.child import Kind
 from gateway.config import configuration
 from gateway.reloading.changeover import ADOPT_S, Changeover, Parts, State
 from gateway.sockets.letting_go import LET_GO_S, QUEUE_S
+from pools.broker_post import BrokerSettings
+from pools.net.endpoint import Endpoint
 from pools.net.orders import Order
-from workers.sealed_settings import unseal
+from pools.net.sealed import unseal
+from pools.peer import Peer
+from workers.settings import WorkerSettings
+
+MADRID = Peer("madrid", Endpoint("madrid.example", 1))
+MUMBAI = Peer("mumbai", Endpoint("mumbai.example", 1))
+NEW_BROKER: Any = SimpleNamespace(sockets=())
 
 
 @dataclass
@@ -32,7 +42,7 @@ class Slot:
 
     def configure(self, _role: Any, _message: Any, descriptors: tuple[int, ...]) -> None:
         self.is_settled = False
-        self.configured.append(unseal(descriptors[0]).limits.sessions)
+        self.configured.append(unseal(descriptors[0], WorkerSettings).limits.sessions)
 
     def kill(self, number: signal.Signals) -> None:
         self.signals.append(number)
@@ -42,12 +52,16 @@ class Crew:
     def __init__(self, *numbers: int) -> None:
         self.slots = [Slot(number) for number in numbers]
         self.enlisted = False
+        self.broker: Broker | None = None
 
     def session_slots(self) -> list[Slot]:
         return self.slots
 
-    def slot_of(self, _kind: Kind) -> None:
-        return None
+    def slot_of(self, kind: Kind) -> Any:
+        return self.broker if kind is Kind.BROKER else None
+
+    def relieve(self, slot: Any, role: Any) -> None:
+        slot.relieved_by = role
 
     def add(self, role: Any) -> None:
         self.slots.append(Slot(role.number, is_settled=False))
@@ -58,6 +72,21 @@ class Crew:
 
     def enlist(self) -> None:
         self.enlisted = True
+
+
+class Broker:
+    """The broker's slot, whose channel may be full."""
+
+    def __init__(self, *, hears: bool) -> None:
+        self.child, self.role, self.relieved_by = object(), SimpleNamespace(sockets=()), None
+        self.told: list[BrokerSettings] = []
+        self._hears = hears
+
+    def tell(self, message: Any, descriptors: tuple[int, ...]) -> bool:
+        if self._hears:
+            assert message.order is Order.CONFIGURE
+            self.told.append(unseal(descriptors[0], BrokerSettings))
+        return self._hears
 
 
 class Holdings:
@@ -82,12 +111,13 @@ class Holdings:
 class World:
     """A change from one worker to others, told of 2,000 sessions, that began at 100 s."""
 
-    def __init__(self, *, before: int, after: int) -> None:
-        usual = configuration.default()
+    def __init__(self, *, before: int, after: int, broker: Broker | None = None, **more: Any) -> None:
+        usual = replace(configuration.default(), peers=(MADRID,), key_file="/some.key")
         self.crew, self.holdings = Crew(*range(before)), Holdings()
         told = [replace(usual, workers=count) for count in (before, after)]
         told = [replace(each, admin=None) for each in told]
-        told[1] = replace(told[1], limits=replace(usual.limits, sessions=2000))
+        told[1] = replace(told[1], limits=replace(usual.limits, sessions=2000), **more)
+        self.crew.broker = broker
         old, new = (first(each, cores=(0,), shard_seed=7) for each in told)
         links = SimpleNamespace(use=list)
         parts = Parts(cast(Any, self.crew), cast(Any, self.holdings), cast(Any, links), self.roles)
@@ -96,7 +126,8 @@ class World:
 
     def roles(self, arrangement: Arrangement) -> Any:
         workers = [Slot(number).role for number in arrangement.places]
-        return SimpleNamespace(workers=lambda: workers, broker=lambda: None, admin=lambda: None)
+        broker = NEW_BROKER if self.crew.broker else None
+        return SimpleNamespace(workers=lambda: workers, broker=lambda: broker, admin=lambda: None)
 
     def settle(self, *numbers: int) -> None:
         for number in numbers:
@@ -160,3 +191,33 @@ def test_where_even_that_does_not_help_the_others_go_on_and_it_is_told() -> None
     world.change.turn(100 + 4 * ADOPT_S)
     assert (world.change.state, world.change.behind) == (State.HOLDS, ["worker 1"])
     assert [slot.signals for slot in world.crew.slots] == [[], [signal.SIGABRT] * 2, []]
+
+
+def followed(broker: Broker, **more: Any) -> Broker:
+    """Have all workers follow a change, and the broker then."""
+    world = World(before=1, after=1, broker=broker, **more)
+    world.change.turn(100.1)
+    assert (broker.told, broker.relieved_by, broker.role) == ([], None, broker.role)  # workers first
+    world.settle(0)
+    world.change.turn(100.2)
+    return broker
+
+
+def test_a_broker_is_told_of_other_peers_and_lives_on() -> None:
+    broker = followed(Broker(hears=True), peers=(MADRID, MUMBAI))
+    (told,) = broker.told
+    assert [(peer.name, peer.number) for peer in told.peers] == [("madrid", 0), ("mumbai", 1)]
+    assert (broker.relieved_by, broker.role) == (None, NEW_BROKER)
+
+
+def test_a_broker_that_nothing_concerns_is_left_alone() -> None:
+    broker = followed(Broker(hears=True))
+    assert (broker.told, broker.relieved_by, broker.role) == ([], None, NEW_BROKER)
+
+
+@pytest.mark.parametrize(("hears", "more"), [(True, {"name": "other"}), (False, {"peers": (MADRID, MUMBAI)})])
+def test_a_broker_is_replaced_where_its_legs_were_proved_otherwise_or_it_hears_nothing(
+    *, hears: bool, more: dict[str, Any]
+) -> None:
+    broker = followed(Broker(hears=hears), **more)
+    assert (broker.told, broker.relieved_by) == ([], NEW_BROKER)

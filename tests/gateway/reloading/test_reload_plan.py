@@ -9,7 +9,7 @@ import pytest
 from gateway.arrangement import Arrangement, first
 from gateway.config import configuration
 from gateway.config.settings import GatewaySettings
-from gateway.reloading.reload_plan import compare, concerns_admin, concerns_broker, refusal
+from gateway.reloading.reload_plan import compare, concerns_admin, concerns_broker, refusal, replaces_broker
 from pools.net.endpoint import Endpoint
 from pools.net.keepalive import Keepalive
 from pools.peer import Peer
@@ -83,7 +83,7 @@ def test_everything_else_is_not_refused() -> None:
     ("change", "broker", "admin"),
     [
         (by(peers=USUAL.peers[:1]), True, True),
-        (by(keepalive=Keepalive(idle=1)), True, False),
+        (by(keepalive=Keepalive(idle=1)), False, False),
         (by(timeouts=Timeouts(connect=1)), True, False),
         (by(timeouts=Timeouts(idle=1)), False, False),
         (by(workers=3), True, False),
@@ -94,9 +94,21 @@ def test_everything_else_is_not_refused() -> None:
         (by(admin=None), False, False),
     ],
 )
-def test_broker_and_admin_child_are_replaced_where_they_were_told_otherwise(
+def test_broker_and_admin_child_are_concerned_where_they_were_told_otherwise(
     change: Changed, *, broker: bool, admin: bool
 ) -> None:
     before, after = arranged(USUAL), arranged(change(USUAL))
     assert concerns_broker(before.told, after.told) is broker
     assert concerns_admin(before, after) is admin
+
+
+@pytest.mark.parametrize(
+    ("change", "replaced"),
+    [
+        (by(name="other"), True),
+        (by(key_file="/other.key"), True),
+        (by(peers=USUAL.peers[:1], workers=3, timeouts=Timeouts(connect=1)), False),
+    ],
+)
+def test_the_broker_is_replaced_where_its_legs_were_proved_otherwise(change: Changed, *, replaced: bool) -> None:
+    assert replaces_broker(arranged(USUAL).told, arranged(change(USUAL)).told) is replaced

@@ -1,19 +1,20 @@
-"""What a worker that lives is told anew, on its way from the supervisor: a pickle in memory that nobody can change.
+"""What a child that lives is told anew, on its way from the supervisor: a pickle in memory that nobody can change.
 
-A pickle can make whoever reads it do anything, so where it comes from is all that matters. It comes over the worker's
+A pickle can make whoever reads it do anything, so where it comes from is all that matters. It comes over the child's
 channel, a socket pair without a name, of which the supervisor alone has the other end. The supervisor is the process
-that the worker was forked from, of the same user, and what it sends here it made itself, of settings that it had judged
-already: it could as well have forked the worker with them. A worker of another release is never told: an upgrade has
+that the child was forked from, of the same user, and what it sends here it made itself, of settings that it had judged
+already: it could as well have forked the child with them. A child of another release is never told: an upgrade has
 its own. The seals say that what was read once is what the supervisor wrote.
 """
 
 import fcntl
 import os
 import pickle
-from typing import Final
+from typing import Final, TypeVar
 
 from pools.net.errors import Fault, ProtocolError
-from workers.settings import WorkerSettings
+
+Settings = TypeVar("Settings")
 
 LIMIT_BYTES: Final = 64 * 1024 * 1024
 """Far beyond what a configuration takes, passwords of a hundred thousand users included."""
@@ -21,11 +22,11 @@ LIMIT_BYTES: Final = 64 * 1024 * 1024
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-def seal(settings: WorkerSettings) -> int:
-    """Write `settings` down for workers that live.
+def seal(settings: object) -> int:
+    """Write `settings` down for children that live.
 
     Returns:
-        A descriptor, the caller's, that may be sent to any number of workers.
+        A descriptor, the caller's, that may be sent to any number of them.
 
     Raises:
         OSError: there is no memory, or no descriptor left.
@@ -41,8 +42,8 @@ def seal(settings: WorkerSettings) -> int:
     return descriptor
 
 
-def unseal(descriptor: int) -> WorkerSettings:
-    """Read what `seal` wrote. The descriptor stays the caller's.
+def unseal(descriptor: int, kind: type[Settings]) -> Settings:
+    """Read what `seal` wrote, which must be of this `kind`. The descriptor stays the caller's.
 
     Raises:
         ProtocolError: it is no sealed memory, or too much of it, or holds something else: a bug, nothing was done.
@@ -51,11 +52,11 @@ def unseal(descriptor: int) -> WorkerSettings:
     if not (_is_sealed(descriptor) and 0 < size <= LIMIT_BYTES):
         raise _wrong(f"sealed memory of 1 to {LIMIT_BYTES} bytes", f"{size} bytes")
     try:
-        settings = pickle.loads(os.pread(descriptor, size, 0))  # the offset is shared with other workers
+        settings = pickle.loads(os.pread(descriptor, size, 0))  # the offset is shared with other children
     except (pickle.UnpicklingError, EOFError, ValueError) as error:
         raise _wrong("a pickle", str(error)) from error
-    if not isinstance(settings, WorkerSettings):
-        raise _wrong("a worker's settings", type(settings).__name__)
+    if not isinstance(settings, kind):
+        raise _wrong(kind.__name__, type(settings).__name__)
     return settings
 
 

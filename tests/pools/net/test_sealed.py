@@ -12,8 +12,8 @@ import pytest
 from pools.egress_rules import EgressRules
 from pools.net.endpoint import Endpoint
 from pools.net.errors import ProtocolError
+from pools.net.sealed import LIMIT_BYTES, seal, unseal
 from pools.peer import Peer
-from workers.sealed_settings import LIMIT_BYTES, seal, unseal
 from workers.settings import Listen, Mode, Preconnected, WorkerSettings
 
 ANY = Endpoint("127.0.0.1", 0)
@@ -49,7 +49,7 @@ def test_what_is_read_is_what_was_written_as_often_as_it_is_read() -> None:
     descriptor = seal(SETTINGS)
     try:
         for _ in range(2):
-            read = unseal(descriptor)
+            read = unseal(descriptor, WorkerSettings)
             assert read == SETTINGS
             assert read.egress.allows("a.example", "198.51.100.9", 443)
         with pytest.raises(PermissionError):
@@ -74,9 +74,9 @@ def test_what_is_read_is_what_was_written_as_often_as_it_is_read() -> None:
 )
 def test_anything_else_is_refused(content: bytes, more: dict[str, int]) -> None:
     with memory(content, **more) as descriptor, pytest.raises(ProtocolError, match="with CONFIGURE; found"):
-        unseal(descriptor)
+        unseal(descriptor, WorkerSettings)
 
 
 def test_a_descriptor_that_is_no_memory_is_refused() -> None:
     with socket.socket() as sock, pytest.raises(ProtocolError, match="sealed memory"):
-        unseal(sock.fileno())
+        unseal(sock.fileno(), WorkerSettings)
