@@ -22,9 +22,12 @@ WEB, STRICT, ECHO = 8080, 8081, 9000
 DOCTOR = "runuser -u midmile -- /opt/midmile/venv/bin/gateway doctor --config /etc/midmile/gateway.toml"
 # What a host has, but for what its packages brought, and its logs.
 STATE = """
-find /etc /opt /home /root /run/midmile* /usr/local -name .ansible -prune -o -print 2>/dev/null | sort
+find /etc /opt /home /root /run/midmile* /usr/local \\( -name .ansible -o -name nftables.conf \\) -prune -o -print \\
+    2>/dev/null | sort
 getent passwd; getent group
-cd /proc/sys/net && grep -s . ipv4/tcp_[rw]mem ipv4/tcp_slow_start_after_idle ipv4/tcp_migrate_req core/somaxconn
+cd /proc/sys/net && grep -s . ipv4/tcp_[rw]mem ipv4/tcp_slow_start_after_idle ipv4/tcp_migrate_req core/somaxconn \\
+    ipv4/ip_forward ipv4/conf/all/rp_filter
+ip rule
 systemctl list-unit-files --no-legend 'midmile*' || true
 """
 
@@ -218,10 +221,15 @@ def test_a_release_that_does_not_start_stops_at_the_first_host_and_is_undone(ove
     assert links == {f"releases/{was['oregon']}\n"}
 
 
-def test_all_are_rolled_back_under_load(overlay: Overlay) -> None:
+def test_all_are_rolled_back_under_load_but_not_together_where_they_went_different_ways(overlay: Overlay) -> None:
+    was = releases(overlay)
     first = json.loads((overlay.dist / "release.json").read_text(encoding="utf-8"))["name"]
     with load(ENTRY, ECHO) as seen:
-        overlay.controller.play("rollback").well()
+        overlay.controller.play("rollback", "--limit=oregon").well()
+        refused = overlay.controller.play("rollback")
+        overlay.controller.play("rollback", "--limit=singapore,mumbai").well()
+    assert refused.changed == nothing(overlay)
+    assert f"found oregon: {first}, singapore: {was['singapore']}, mumbai: {was['mumbai']}" in refused.output
     assert seen.lost == []
     assert releases(overlay) == dict.fromkeys(overlay.hosts, first)
 
