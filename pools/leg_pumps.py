@@ -167,7 +167,7 @@ class TransitPump(IntoLeg, UnframingPump):
 
     __slots__ = ()
 
-    def _put(self, part: memoryview) -> bool:
+    def _put(self, part: memoryview, flags: int) -> bool:
         sink = self.sink
         header = data_header(sink.state.session, len(part))
         if self.kept is not None:
@@ -175,7 +175,7 @@ class TransitPump(IntoLeg, UnframingPump):
         sent = 0
         if not sink.owed:
             try:
-                sent = sink.socket.sendmsg([header, part])
+                sent = sink.socket.sendmsg([header, part], (), flags)
             except BlockingIOError:
                 sent = 0
             except OSError as error:

@@ -5,6 +5,7 @@ hear, except for those that end a direction.
 """
 
 import errno
+from socket import MSG_MORE
 from typing import Final
 
 from pools.frame_bodies import Reset
@@ -48,7 +49,7 @@ class UnframingPump(Pump):
                 return not self.ended
             if self._is_long(len(view), moved_before):
                 return True
-            if is_last and not source.rest:
+            if not self.has_input():
                 return False
 
     def _is_long(self, count: int, moved_before: int) -> bool:
@@ -98,7 +99,7 @@ class UnframingPump(Pump):
                     part = self._judge(item)
                     if part and view:
                         part, view = self._gather(part, view)
-                    if part and not self._put_down(part):
+                    if part and not self._put_down(part, view):
                         source.rest = bytes(view) + source.rest
                         return False
                 elif item is not None:
@@ -128,15 +129,16 @@ class UnframingPump(Pump):
                 parts.append(item.part)
         return memoryview(b"".join(parts)), view
 
-    def _put_down(self, part: memoryview) -> bool:
+    def _put_down(self, part: memoryview, behind: memoryview) -> bool:
         self.moved_bytes += len(part)
         self._room.copied_bytes += len(part)
-        return self._put(part)
+        is_last = len(behind) >= HEADER_BYTES and behind[0] == FrameType.FIN
+        return self._put(part, MSG_MORE if is_last else 0)  # the end follows at once, in the same packet
 
-    def _put(self, part: memoryview) -> bool:
+    def _put(self, part: memoryview, flags: int) -> bool:
         """Write `part`; False where not all of it went out."""
         try:
-            sent = self.sink.socket.send(part)
+            sent = self.sink.socket.send(part, flags)
         except BlockingIOError:
             sent = 0
         except OSError as error:

@@ -60,8 +60,23 @@ def settle(turns: int = 20) -> None:
 
 def data_segments(sock: socket.socket) -> int:
     """Tell in how many segments the payload came that `sock` has received."""
-    at = 152  # tcpi_data_segs_in, linux/tcp.h
+    return _tcp_info_word(sock, 152)  # tcpi_data_segs_in, linux/tcp.h
+
+
+def segments(sock: socket.socket) -> int:
+    """Tell how many segments `sock` has received, those without payload too."""
+    return _tcp_info_word(sock, 140)  # tcpi_segs_in
+
+
+def _tcp_info_word(sock: socket.socket, at: int) -> int:
     return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, at + 4)[at:], sys.byteorder)
+
+
+def wait_for_end(stream: Stream) -> None:
+    """Wait, without turning the loop, until the kernel knows the end of the stream's input."""
+    ends = select.poll()
+    ends.register(stream.fd, select.POLLRDHUP)
+    assert ends.poll(LIMIT_S * 1000), f"expected the end of {stream!r} within {LIMIT_S:g} s; found none"
 
 
 def tcp_pair(*, send_buffer: int = 0, receive_buffer: int = 0) -> tuple[socket.socket, socket.socket]:

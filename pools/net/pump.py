@@ -7,6 +7,7 @@ nothing more. What an end or a failure means for the session is its owner's to s
 
 import errno
 import os
+from socket import MSG_MORE
 from typing import Final, Protocol
 
 from pools.net.greenlet_pool import GreenletPool
@@ -99,7 +100,7 @@ class Pump:
             self._busy = True
             self._room.greenlets.run(self._work)
 
-    def _copy(self) -> bool:  # noqa: C901, PLR0911, PLR0912  # once a message: kept in one piece
+    def _copy(self) -> bool:  # noqa: C901, PLR0911, PLR0912, PLR0915  # once a message: kept in one piece
         """Copy until the source is empty.
 
         Returns:
@@ -118,8 +119,9 @@ class Pump:
                 return self._end()
             self.moved_bytes += count
             room.copied_bytes += count
-            try:
-                sent = self.sink.socket.send(room.view[:count])
+            is_last = source.ending and not source.unsure and count < LARGE_BYTES
+            try:  # the end follows at once what is last, in the same packet
+                sent = self.sink.socket.send(room.view[:count], MSG_MORE if is_last else 0)
             except BlockingIOError:
                 sent = 0
             except OSError as error:

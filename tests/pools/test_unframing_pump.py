@@ -10,8 +10,9 @@ from pools.frame_bodies import Ping, Pong, Reset, encode
 from pools.frames import DATA_LIMIT, Frame, FrameType, data_header
 from pools.leg_pumps import pump_between
 from pools.leg_state import State
+from pools.net.sockopts import unsent_bytes
 from tests.far_end import OPEN, plain
-from tests.floor import Floor, receive, reset, rest_of, send_all, settle, turn_until
+from tests.floor import Floor, receive, reset, rest_of, segments, send_all, settle, turn_until
 from tests.leg_lines import (
     ALPHABET,
     FIN,
@@ -22,6 +23,7 @@ from tests.leg_lines import (
     arrival,
     arrive,
     carry,
+    count_calls,
     framed,
     framing,
     pad,
@@ -45,6 +47,39 @@ def test_fin_right_behind_data_ends_one_direction_and_no_more(kind: Callable[...
         assert (arrived.payload, line.owner.ended, line.pump.ended) == (b"all", 1, True)
         assert line.source_leg.rest == encode(OPEN, session=SESSION + 1)
         assert (line.source_leg.state.theirs, line.source_leg.state.ours) == (State.ENDED, State.OPEN)
+        line.close()
+
+
+@pytest.mark.parametrize("kind", OUT_OF_A_LEG)
+def test_fin_right_behind_data_goes_on_in_the_same_packet(kind: Callable[..., Line]) -> None:
+    with Floor() as floor:
+        line = kind(floor)
+        arrived = arrival(line)
+        before = segments(line.far_sink)
+        send_all(line.far_source, framed(b"all") + FIN)
+        carry(line, b"", arrived)
+        assert (arrived.payload, segments(line.far_sink) - before) == (b"all", 1)
+        line.close()
+
+
+@pytest.mark.parametrize("kind", OUT_OF_A_LEG)
+def test_half_a_fin_keeps_nothing_back(kind: Callable[..., Line]) -> None:
+    with Floor() as floor:
+        line = kind(floor)
+        send_all(line.far_source, framed(b"all") + FIN[:-1])
+        turn_until(lambda: line.pump.moved_bytes)
+        assert unsent_bytes(line.sink.fd) == 0
+        line.close()
+
+
+@pytest.mark.parametrize(("kind", "call"), [(unframing, "send"), (transit, "sendmsg")])
+def test_what_was_received_already_costs_no_read(kind: Callable[..., Line], call: str) -> None:
+    with Floor() as floor:
+        line = kind(floor)
+        reads, writes = count_calls(line.source), count_calls(line.sink)
+        line.source_leg.rest = framed(b"it came behind OPEN")
+        line.pump.wake()
+        assert (reads, writes, line.pump.moved_bytes) == ([], [call], 19)
         line.close()
 
 

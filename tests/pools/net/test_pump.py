@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from pools.net.pipes import CAPACITY_BYTES, Pipe
 from pools.net.pump import COPY_BYTES, LARGE_BYTES, Pump
 from pools.net.stream import Stream
-from tests.floor import Floor, receive, reset, send_all, settle, turn, turn_until
+from tests.floor import (
+    Floor,
+    receive,
+    reset,
+    rest_of,
+    segments,
+    send_all,
+    settle,
+    turn,
+    turn_until,
+    wait_for_end,
+)
 
 ALPHABET = bytes(range(251)) * 5000  # 251 is prime: a piece out of place shows
 
@@ -140,6 +151,18 @@ def test_small_messages_cost_no_greenlet_and_no_pipe() -> None:
             send_all(line.far_source, b"%3d" % number)
             assert receive(line.far_sink, 3) == b"%3d" % number
         assert (floor.greenlets.made, floor.room.spliced_bytes, floor.room.copied_bytes) == (0, 0, 60)
+        line.close()
+
+
+def test_an_end_that_came_with_the_last_bytes_goes_on_in_their_packet() -> None:
+    with Floor() as floor:
+        line = Line(floor)
+        before = segments(line.far_sink)
+        line.far_source.send(b"all of it")
+        line.far_source.shutdown(socket.SHUT_WR)
+        wait_for_end(line.source)
+        assert rest_of(line.far_sink) == (b"all of it", "end")
+        assert segments(line.far_sink) - before == 1
         line.close()
 
 
