@@ -143,7 +143,7 @@ class Succession:
             self._upgrade = Upgrade(
                 estate_of(self._household.belongings()),
                 self._household.selector,
-                Events(self._make_way, self._failed, self._taken, self._household.supervisor.drain),
+                Events(self._make_way, self._failed, self._taken, self._lost, self._household.supervisor.drain),
                 now_s=monotonic_s(),
             )
         except StartError as error:
@@ -225,6 +225,13 @@ class Succession:
                 self._household.supervisor.crew.add(self._admin.role)
         self._upgrade = self._ready = self._admin = None
         self._answer(_no(code, why))
+
+    def _lost(self) -> None:
+        """Say that nobody leads the gateway any more: it has been given away, and there is no way back."""
+        assert self._upgrade is not None
+        lost = f"pid {self._upgrade.heir.pid}, to which the gateway was given, has ended"
+        _log.warning("%s", lost)
+        self._answer(_no(ExitCode.CANNOT_START, f"{lost}: nobody supervises it any more, start it anew"))
 
     def _answer(self, reply: Reply) -> None:
         if self._later is not None:

@@ -54,12 +54,14 @@ class Events:
         ready: called with the successor's READY, once, if it comes; `Upgrade.give` is to follow.
         failed: called once, when the successor is gone without having been given the gateway.
         taken: called once, when the gateway that was given is the successor's for all who look for it.
+        lost: called once, when the successor that was given the gateway is gone.
         end: called when the successor has the whole gateway end, with the seconds that sessions have.
     """
 
     ready: Callable[[handover.Ready], None]
     failed: Callable[[], None]
     taken: Callable[[], None]
+    lost: Callable[[], None]
     end: Callable[[float], None]
 
 
@@ -155,8 +157,10 @@ class Upgrade:
             self.abort("it was ready, but went away")
 
     def _died(self) -> None:
-        if self.is_open:
-            self.channel.hear()  # its last word may still be unread
+        self.channel.hear()  # its last word may still be unread
+        if self.state is State.TAKEN:
+            self._events.lost()
+        elif self.is_open:
             self.state = State.FAILED
             self._estate.close()
             self.channel.close()

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,23 @@ def test_a_successor_that_dies_once_it_is_ready_changes_nothing(start: Start) ->
     gateway.wait_for(r"not upgraded, this supervisor goes on: it ")
     assert gateway.who()[1]
     assert status(gateway)["phase"] == "running"
+
+
+def test_an_operator_hears_of_a_successor_that_dies_as_it_takes_over(start: Start) -> None:
+    gateway = start(has_admin=True, admin="does not end", heartbeat_s=60.0).wait_ready()
+    with gateway.stay() as session, ThreadPoolExecutor() as operator:
+        asked = operator.submit(upgrade, gateway.runtime_dir)
+        heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
+        gateway.wait_for(r"an admin child that does not end\n")
+        os.kill(heir, signal.SIGSTOP)
+        gateway.wait_for(rf"upgraded: pid {heir} is the supervisor from here on\n")
+        os.kill(heir, signal.SIGKILL)
+        told = asked.result()
+        assert (told.exit_code, told.error) == (
+            ExitCode.CANNOT_START,
+            f"pid {heir}, to which the gateway was given, has ended: nobody supervises it any more, start it anew",
+        )
+        assert is_alive(session)
 
 
 def test_a_successor_that_ends_does_not_take_over_on_its_way(start: Start) -> None:
