@@ -58,8 +58,8 @@ def supervisor(directory: Path, *answers: dict[str, Any]) -> Iterator[list[int]]
             connection, _ = listener.accept()
             with connection:
                 connection.recv(1000)
+                asked.append(1)  # first: who has the answer may look at once
                 connection.sendall(frame(each))
-                asked.append(1)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
