@@ -117,7 +117,8 @@ class Upgraded:
     """What became of an upgrade.
 
     Attributes:
-        exit_code: OK; CONFIGURATION where the file is wrong; CANNOT_START where it could not be done.
+        exit_code: OK; CONFIGURATION where the file is wrong; CANNOT_START where it could not be done;
+            UNWELL where the new supervisor died as it took over.
         error: why; empty where it was done.
         pid: the supervisor's from now on.
         old_pid: of the one that retires.

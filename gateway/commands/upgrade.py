@@ -21,6 +21,8 @@ def upgrade(runtime_dir: Path, *, as_json: bool) -> ExitCode:
         say_json({"ok": ok} | asdict(found))
     elif ok:
         say(f"upgraded: pid {found.pid} is the supervisor; pid {found.old_pid} retires, sessions left {found.sessions}")
+    elif found.exit_code is ExitCode.UNWELL:
+        warn(found.error)
     else:
         warn(f"not upgraded, the gateway goes on as it was: {found.error}")
     return found.exit_code

@@ -231,7 +231,7 @@ class Succession:
         assert self._upgrade is not None
         lost = f"pid {self._upgrade.heir.pid}, to which the gateway was given, has ended"
         _log.warning("%s", lost)
-        self._answer(_no(ExitCode.CANNOT_START, f"{lost}: nobody supervises it any more, start it anew"))
+        self._answer(_no(ExitCode.UNWELL, f"{lost}: nobody supervises it any more, start it anew"))
 
     def _answer(self, reply: Reply) -> None:
         if self._later is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from gateway.commands import upgrade as command
 from gateway.control_client import Upgraded, ask, drain, upgrade, wait_for_end
 from gateway.exit_codes import ExitCode
 from gateway.sockets.letting_go import LET_GO_S
@@ -188,20 +189,22 @@ def test_a_successor_that_dies_once_it_is_ready_changes_nothing(start: Start) ->
     assert status(gateway)["phase"] == "running"
 
 
-def test_an_operator_hears_of_a_successor_that_dies_as_it_takes_over(start: Start) -> None:
+def test_an_operator_hears_of_a_successor_that_dies_as_it_takes_over(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
     gateway = start(has_admin=True, admin="does not end", heartbeat_s=60.0).wait_ready()
     with gateway.stay() as session, ThreadPoolExecutor() as operator:
-        asked = operator.submit(upgrade, gateway.runtime_dir)
+        asked = operator.submit(command.upgrade, gateway.runtime_dir, as_json=False)
         heir = int(gateway.wait_for(r"started a new supervisor, pid (\d+)\n")[1])
         gateway.wait_for(r"an admin child that does not end\n")
         os.kill(heir, signal.SIGSTOP)
         gateway.wait_for(rf"upgraded: pid {heir} is the supervisor from here on\n")
         os.kill(heir, signal.SIGKILL)
-        told = asked.result()
-        assert (told.exit_code, told.error) == (
-            ExitCode.CANNOT_START,
-            f"pid {heir}, to which the gateway was given, has ended: nobody supervises it any more, start it anew",
+        assert asked.result() is ExitCode.UNWELL
+        expected = (
+            f"pid {heir}, to which the gateway was given, has ended: nobody supervises it any more, start it anew"
         )
+        assert capsys.readouterr().err.endswith(f"{expected}\n")
         assert is_alive(session)
 
 
