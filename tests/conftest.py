@@ -1,6 +1,7 @@
 """What all tests share: how many run at once, skips that CI does not accept, hypothesis for examples of real work."""
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -47,6 +48,11 @@ LONG = frozenset(
         "scenarios/test_window_routes_over_changes",
     )
 )
+
+# A shell's background starts with SIGINT ignored (sh(1), "Asynchronous lists"), and what is ignored stays so in
+# children, which are to end here as they do for Ctrl-C in a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples here move bytes through the kernel; how long that takes says something of the machine, not of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
