@@ -66,6 +66,11 @@ class World:
         port = self.chain["oregon"].port("short")
         assert [visit(port, b"?") for _ in range(VISITS)] == [SERVED] * VISITS
 
+    def have_legs(self) -> bool:
+        """Have sessions, before which a worker asks for no more legs, and tell whether workers have enough."""
+        self.visit()
+        return self.mumbai().idle_workers >= 8
+
     def settled(self) -> LinkStatus:
         """Wait until what workers have counted has been told, and give the link."""
         before = self.mumbai()
@@ -89,9 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         directory = tmp_path_factory.mktemp("peers")
         with running_chain(directory, oregon=oregon, mumbai=Station(), madrid=Station()) as chain:
             made = World(chain, destination)
-            chain["oregon"].wait_until(
-                lambda: made.mumbai().idle_workers >= 8, expected="both workers have a magazine of legs"
-            )
+            chain["oregon"].wait_until(made.have_legs, expected="both workers have a magazine of legs")
             yield made
 
 
