@@ -110,5 +110,7 @@ def _in_editions(peers: Iterable[Peer], before: Iterable[Peer], edition: int) ->
     known = {peer.name: peer for peer in before}
     for peer in peers:
         former = known.get(peer.name)
-        is_same = former is not None and replace(peer, edition=former.edition) == former
-        yield former if former is not None and is_same else replace(peer, edition=edition)
+        if former is None or replace(peer, edition=former.edition) != former:
+            yield replace(peer, edition=edition)
+        else:
+            yield former

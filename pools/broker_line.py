@@ -102,8 +102,7 @@ class BrokerLine:
     def _hear(self, message: FromBroker, legs: Sequence[PoolLeg]) -> None:
         pool = self._pools.get(message.pool)
         if pool is None:  # by settings that hold no longer, or not yet
-            for leg in legs:
-                idle_leg.retire(leg)
+            idle_leg.retire_all(legs)
             return
         if message.pool not in self._known:
             self._known.add(message.pool)

@@ -167,8 +167,7 @@ class Channel(Generic[Message]):
         try:
             self._hear(message, legs)
         except ProtocolError:
-            for leg in legs:
-                idle_leg.retire(leg)
+            idle_leg.retire_all(legs)
             raise
 
     def _legs(self, message: FromWorker | FromBroker, descriptors: list[int]) -> tuple[PoolLeg, ...]:

@@ -4,7 +4,7 @@ Who has it, and for how long, is decided elsewhere.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -63,6 +63,12 @@ def retire(leg: PoolLeg) -> None:
     leg.keeper = None
     if leg.fd >= 0:
         leg.finish()
+
+
+def retire_all(legs: Iterable[PoolLeg]) -> None:
+    """Close legs in order, by their owner's wish."""
+    for leg in legs:
+        retire(leg)
 
 
 def _stirred(leg: PoolLeg, on_unsound: Callable[[PoolLeg], None]) -> None:

@@ -93,8 +93,7 @@ class PeerDesk:
         self._is_closed = True
         self._dials.kill(block=False)
         self._probe.close()
-        for leg in self.pool.depot:
-            idle_leg.retire(leg)
+        idle_leg.retire_all(self.pool.depot)
         self._report.end(legs=len(self.pool.ledger))
 
     # What workers say, see `pools.worker_lines.Desk`.
@@ -238,8 +237,7 @@ class PeerDesk:
 
     def _close(self, legs: Sequence[PoolLeg]) -> None:
         self._report.add(LinkCell.CLOSED_TOTAL, len(legs))
-        for leg in legs:
-            idle_leg.retire(leg)
+        idle_leg.retire_all(legs)
 
     def _link_changed(self, _before: LinkState, now: LinkState) -> None:
         round_trip = self._probe.health.round_trip

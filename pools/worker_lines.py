@@ -83,7 +83,7 @@ class WorkerLines:
         if slot in self._lines:
             self._lines[slot].channel.say(message.encode(), legs)
             return
-        _retire(legs)
+        idle_leg.retire_all(legs)
 
     def announce(self, state: PeerState, *, now_s: float) -> None:
         """Tell all workers of a peer: at once what they act on, now and then what only moves."""
@@ -94,7 +94,7 @@ class WorkerLines:
     def close(self) -> None:
         """End all channels."""
         while self._lines:
-            _retire(self._lines.popitem()[1].channel.close())
+            idle_leg.retire_all(self._lines.popitem()[1].channel.close())
 
     def _tell(self, line: _Line, state: PeerState, now_s: float) -> None:
         before, told_s = line.told.get(state.pool, (None, 0.0))
@@ -113,7 +113,7 @@ class WorkerLines:
         if desk := self._desks.get(message.pool):
             desk.hear(slot, message, legs)
         else:  # a reload has ended it, which the worker did not know yet
-            _retire(legs)
+            idle_leg.retire_all(legs)
 
     def _ended(self, slot: int, error: MidmileError | None, unsent: Sequence[PoolLeg]) -> None:
         if error is not None:
@@ -121,12 +121,7 @@ class WorkerLines:
         self._lines.pop(slot, None)
         for desk in self._desks.values():
             unsent = desk.worker_left(slot, unsent)
-        _retire(unsent)
-
-
-def _retire(legs: Sequence[PoolLeg]) -> None:
-    for leg in legs:
-        idle_leg.retire(leg)
+        idle_leg.retire_all(unsent)
 
 
 def _acted_on(state: PeerState) -> tuple[bool, bool, int]:
